@@ -1,0 +1,28 @@
+"""Brings the declared tasks and mixtures into SeqIO's registries.
+
+Those of Instrux, those of installed packages (entry point group `instrux.tasks`), and those of
+the modules named by `--module_import`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+
+import mixtures
+
+
+def load(module_imports: Sequence[str] = ()) -> None:
+    """Registers every task and mixture that a command can name.
+
+    Args:
+        module_imports: names of modules of the user's own, such as `acme.tasks`; they are looked
+            for in the working folder too.
+
+    Raises:
+        InputError: a user's module cannot be imported; the message has its file and line.
+    """
+    from instrux.data import registration
+
+    for module in pkgutil.iter_modules(mixtures.__path__):
+        importlib.import_module(f"mixtures.{module.name}")
+    registration.load_modules(module_imports)

@@ -1,0 +1,64 @@
+"""What every entry point does around its work: quiet libraries, one-line errors, exit status."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from instrux.errors import InputError
+
+USAGE_STATUS = 2
+FAULT_STATUS = 1
+INTERRUPTED_STATUS = 130
+
+
+def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Runs `main`; a user's mistake becomes one line on stderr and status 2.
+
+    Any other exception is a fault of ours: its traceback is shown, and the status is 1.
+    """
+    quiet_libraries()
+    try:
+        return main(arguments)
+    except InputError as error:
+        print(f"instrux: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_STATUS
+    except KeyboardInterrupt:
+        print("instrux: interrupted; what is complete is kept", file=sys.stderr)
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has gone; that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return FAULT_STATUS
+
+
+def quiet_libraries() -> None:
+    """Keeps the chatter of TensorFlow, Beam and absl off the screen, errors excepted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+def gin_bindings(arguments: Sequence[str]) -> list[str]:
+    """Takes `--gin.NAME=VALUE` and `--gin.NAME VALUE` apart into gin's `NAME=VALUE`.
+
+    Raises:
+        InputError: an argument is something else, or has no value.
+    """
+    bindings: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--gin."):
+            raise InputError(f"unknown argument {argument!r}; see `instrux --help`")
+        binding = argument.removeprefix("--gin.")
+        if "=" not in binding:
+            if not rest:
+                raise InputError(f"{argument} has no value; write {argument}=VALUE")
+            binding = f"{binding}={rest.pop(0)}"
+        bindings.append(binding)
+    return bindings

@@ -1,0 +1,105 @@
+"""Gin files and bindings from outside, read and checked.
+
+Gin files use dynamic registration: they import the modules whose functions they bind
+(`from launch import train`), so that a name in a gin file is an import path. Files include one
+another relative to the installed `gin/` folder.
+"""
+
+import functools
+import os
+import re
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+
+from instrux.errors import InputError, did_you_mean
+
+_MACRO_BINDING = re.compile(r"\s*([A-Za-z_]\w*)\s*=")
+
+
+class GinError(InputError):
+    """A gin file or binding that cannot be used."""
+
+
+@functools.cache
+def folder() -> Path:
+    """Gives the folder of the gin files that come with Instrux."""
+    beside = Path(__file__).resolve().parent.parent / "gin"
+    if (beside / "recipes").is_dir():
+        return beside
+    # In an installed wheel the folder has another name, so that it cannot shadow gin-config.
+    return Path(__file__).resolve().parent.parent / "instrux_gin"
+
+
+def find(name: str) -> Path:
+    """Gives the path of a gin file, taken as it is, or below the folder of shipped gin files.
+
+    Raises:
+        GinError: there is no such file.
+    """
+    candidates = [Path(name), folder() / name, folder() / "recipes" / name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted(str(path.relative_to(folder())) for path in folder().rglob("*.gin"))
+    raise GinError(
+        f"no gin file {name!r}, neither here nor among the shipped ones.{did_you_mean(name, known)}"
+        f" Shipped: {', '.join(known)}."
+    )
+
+
+def parse(files: Sequence[str], bindings: Sequence[str] = (), *, search: Sequence[str] = ()) -> None:
+    """Reads gin files, then bindings such as `TRAIN_STEPS=10`, and locks the configuration.
+
+    Raises:
+        GinError: a file is missing or malformed, or a binding names a parameter, function or
+            macro that does not exist.
+    """
+    gin.clear_config()
+    for path in [*search, str(folder()), os.getcwd()]:
+        gin.add_config_file_search_path(path)
+    try:
+        gin.parse_config_files_and_bindings(
+            [str(find(name)) for name in files], [], finalize_config=False
+        )
+        _check_macros(bindings)
+        gin.parse_config(list(bindings))
+        gin.finalize()
+    except InputError:
+        raise
+    except (ValueError, OSError, SyntaxError, ImportError, AttributeError) as error:
+        raise GinError(_one_line(files, bindings, error)) from error
+    except tokenize.TokenError as error:
+        raise GinError(
+            f"in {_where(files, bindings)}: a bracket or string is left open ({error.args[0]});"
+            " close it"
+        ) from error
+
+
+def _check_macros(bindings: Sequence[str]) -> None:
+    # Gin takes a macro that nothing uses; on the command line that is a misspelt name.
+    known = _macros()
+    for binding in bindings:
+        match = _MACRO_BINDING.match(binding)
+        if match and match.group(1) not in known:
+            raise GinError(
+                f"binding {binding!r}: the gin files define no macro {match.group(1)!r}."
+                f"{did_you_mean(match.group(1), known)} They define: {', '.join(sorted(known))}."
+            )
+
+
+def _macros() -> set[str]:
+    defined = re.findall(r"^(\w+) = ", gin.config_str(), flags=re.MULTILINE)
+    return set(defined)
+
+
+def _where(files: Sequence[str], bindings: Sequence[str]) -> str:
+    return ", ".join([*files, *(repr(binding) for binding in bindings)])
+
+
+def _one_line(files: Sequence[str], bindings: Sequence[str], error: Exception) -> str:
+    text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    text = re.sub(r"In bindings string line \d+; ", "in the binding ", text)
+    return f"gin configuration ({_where(files, bindings)}): {text}"

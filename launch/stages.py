@@ -1,0 +1,107 @@
+"""The stages of a recipe: what the rooms below compute, called with names in place of objects.
+
+Each is a function of plain keyword arguments, bound by gin or called by a command. A stage whose
+output is complete says so and returns. `train`, `evaluate` and `report` are those of their own
+modules in this room.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from launch import declarations
+
+if TYPE_CHECKING:
+    from instrux.data.packed import PackSettings
+
+_FUNCTIONS = {
+    "render": "launch.stages:render",
+    "vocab": "launch.stages:vocab",
+    "cache": "launch.stages:cache",
+    "pack": "launch.stages:pack",
+    "train": "launch.train:train",
+    "evaluate": "launch.evaluate:evaluate",
+    "report": "launch.report:report",
+}
+NAMES = tuple(_FUNCTIONS)
+# The others read what lies on disk: they need no registry, and so no TensorFlow.
+NAMES_USING_THE_REGISTRY = frozenset({"render", "cache", "pack"})
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Gives the function of a stage, one of `NAMES`."""
+    module, _, attribute = _FUNCTIONS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def render(
+    *,
+    names: Sequence[str],
+    data_dir: str,
+    splits: Sequence[str] | None = None,
+    mirror: Sequence[str] = (),
+    module_imports: Sequence[str] = (),
+    beam_args: Sequence[str] = (),
+    num_shards: int | None = None,
+    max_bad_share: float = 0.01,
+) -> Any:
+    """Renders the tasks of the names: raw rows to TFRecords of prompts and targets.
+
+    Args:
+        names: tasks, mixtures, or globs over task names.
+        data_dir: folder that holds `rendered/`, made if absent.
+        splits: task splits to render; all that a task declares where None.
+        mirror: folders with raw rows that are looked into before any network.
+        module_imports: modules of the user's own tasks.
+        beam_args: options for Beam, such as `--runner=DaskRunner`.
+        num_shards: files a split; chosen from the number of rows where None.
+        max_bad_share: share of rows that may fail before the job does.
+    """
+    from pipelines.render import render as render_tasks
+
+    tasks = _prompted_tasks(names, module_imports)
+    if mirror:
+        os.environ["INSTRUX_MIRROR"] = os.pathsep.join(mirror)
+    return render_tasks(
+        tasks=tasks,
+        splits=splits,
+        data_dir=data_dir,
+        beam_args=beam_args,
+        num_shards=num_shards,
+        max_bad_share=max_bad_share,
+    )
+
+
+def pack(
+    *,
+    settings: "PackSettings",
+    data_dir: str,
+    module_imports: Sequence[str] = (),
+    beam_args: Sequence[str] = (),
+) -> Any:
+    """Packs a mixture: samples rendered tasks by its rates into rows of fixed length.
+
+    Args:
+        settings: what to pack, and how; names the folder that is written.
+        data_dir: folder that holds `rendered/`, and gets `packed/`.
+        module_imports: modules of the user's own mixtures.
+        beam_args: options for Beam.
+    """
+    declarations.load(module_imports)
+    from instrux.data import registration
+    from pipelines.pack import pack as pack_mixture
+
+    rates = registration.mixture_rates(settings.mixture)
+    return pack_mixture(settings, data_dir=data_dir, rates=rates, beam_args=beam_args)
+
+
+def _prompted_tasks(names: Sequence[str], module_imports: Sequence[str]) -> list[Any]:
+    declarations.load(module_imports)
+    from instrux.data import registration
+
+    tasks = {}
+    for name in registration.resolve_names(names):
+        task = registration.prompted_task(name)
+        tasks[task.name] = task
+    return list(tasks.values())
