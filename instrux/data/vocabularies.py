@@ -1,0 +1,280 @@
+"""Vocabularies without TensorFlow: SentencePiece models and bytes, with SeqIO's own ids.
+
+A `VocabularySpec` is plain data (it travels to Beam workers, into manifests and into a run's
+`model.json`); `load()` turns it into a `Vocabulary` that encodes and decodes. Ids are those of
+`seqio.SentencePieceVocabulary` and `seqio.ByteVocabulary`: 0 pads, and extra ids stand on top of
+the model's own, counted downwards, so that `<extra_id_0>` has the highest id of all.
+"""
+
+import abc
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from instrux.errors import InputError
+
+if TYPE_CHECKING:
+    import sentencepiece
+    import seqio
+
+PAD_ID = 0
+DEFAULT_EXTRA_IDS = 100
+"""T5's number of sentinels (arXiv 1910.10683, section 3.1.4)."""
+
+_BYTE_SPECIAL_IDS = 3  # padding, end of sequence, unknown
+_BYTES = 256
+
+
+class Vocabulary(abc.ABC):
+    """Text to token ids and back.
+
+    Attributes:
+        digest: sha256 of the model file's content in hexadecimal; the same for every byte
+            vocabulary. Extra ids are not part of it.
+        extra_ids: how many sentinels stand on top of the model's own ids.
+    """
+
+    pad_id: int = PAD_ID
+    eos_id: int
+    unk_id: int
+
+    def __init__(self, digest: str, extra_ids: int) -> None:
+        self.digest = digest
+        self.extra_ids = extra_ids
+
+    @property
+    @abc.abstractmethod
+    def vocab_size(self) -> int:
+        """Number of ids, extra ids included."""
+
+    @abc.abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Gives the token ids of `text`, without an end-of-sequence id."""
+
+    @abc.abstractmethod
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Gives `encode` of each text, faster than one call a text."""
+
+    @abc.abstractmethod
+    def _decode(self, ids: list[int]) -> str:
+        """Gives the text of ids that are all in range."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Gives the text of `ids` up to the first end-of-sequence id; ids out of range are unknown."""
+        clean: list[int] = []
+        for token in map(int, ids):
+            if token == self.eos_id:
+                break
+            clean.append(token if 0 <= token < self.vocab_size else self.unk_id)
+        return self._decode(clean)
+
+
+class SentencePieceVocabulary(Vocabulary):
+    """A SentencePiece model and its extra ids."""
+
+    def __init__(
+        self,
+        processor: "sentencepiece.SentencePieceProcessor",
+        *,
+        digest: str,
+        extra_ids: int,
+    ) -> None:
+        super().__init__(digest, extra_ids)
+        self._processor = processor
+        self.eos_id = processor.eos_id()
+        self.unk_id = processor.unk_id()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, extra ids included."""
+        return self._processor.GetPieceSize()
+
+    def encode(self, text: str) -> list[int]:
+        """Gives the token ids of `text`, without an end-of-sequence id."""
+        return self._processor.EncodeAsIds(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Gives `encode` of each text, on one thread (Beam and Grain bring their own)."""
+        return self._processor.Encode(list(texts), out_type=int, num_threads=1)
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._processor.DecodeIds(ids)
+
+
+class ByteVocabulary(Vocabulary):
+    """UTF-8 bytes: the id of a byte is its value plus 3 (ByT5, arXiv 2105.13626)."""
+
+    eos_id = 1
+    unk_id = 2
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, extra ids included."""
+        return _BYTE_SPECIAL_IDS + _BYTES + self.extra_ids
+
+    def encode(self, text: str) -> list[int]:
+        """Gives the token ids of `text`, without an end-of-sequence id."""
+        return [byte + _BYTE_SPECIAL_IDS for byte in text.encode("utf-8")]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Gives `encode` of each text."""
+        return [self.encode(text) for text in texts]
+
+    def _decode(self, ids: list[int]) -> str:
+        top = _BYTE_SPECIAL_IDS + _BYTES
+        values = bytes(i - _BYTE_SPECIAL_IDS for i in ids if _BYTE_SPECIAL_IDS <= i < top)
+        return values.decode("utf-8", errors="ignore")
+
+
+@dataclass(frozen=True)
+class VocabularySpec:
+    """Names a vocabulary.
+
+    Attributes:
+        kind: `sentencepiece` or `bytes`.
+        path: the SentencePiece model file; None for bytes.
+        extra_ids: sentinels on top of the model's own ids; T5 has 100.
+    """
+
+    kind: Literal["sentencepiece", "bytes"]
+    path: str | None = None
+    extra_ids: int = DEFAULT_EXTRA_IDS
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("sentencepiece", "bytes"):
+            raise InputError(
+                f"vocabulary kind {self.kind!r} is neither 'sentencepiece' nor 'bytes'"
+            )
+        if (self.kind == "sentencepiece") != (self.path is not None):
+            raise InputError(
+                f"vocabulary of kind {self.kind!r} with path {self.path!r}: a path goes with 'sentencepiece' only"
+            )
+        if self.extra_ids < 0:
+            raise InputError(f"vocabulary {self}: extra_ids is {self.extra_ids}; give 0 or more")
+
+    @classmethod
+    def parse(cls, text: str) -> "VocabularySpec":
+        """Reads `bytes`, `/folder/name.model`, or either with `:N` for N extra ids (else 100)."""
+        match = re.fullmatch(r"(?P<name>.+?)(?::(?P<extra_ids>\d+))?", text.strip(), re.DOTALL)
+        if match is None:
+            raise InputError(
+                "vocabulary: the name is empty; give 'bytes' or the path of a SentencePiece model"
+            )
+        extra_ids = DEFAULT_EXTRA_IDS if match["extra_ids"] is None else int(match["extra_ids"])
+        if match["name"] == "bytes":
+            return cls("bytes", None, extra_ids)
+        return cls("sentencepiece", match["name"], extra_ids)
+
+    @classmethod
+    def default(cls) -> "VocabularySpec":
+        """Gives the vocabulary named by INSTRUX_VOCABULARY, else T5's in the cache folder."""
+        named = os.environ.get("INSTRUX_VOCABULARY")
+        if named:
+            return cls.parse(named)
+        cache = os.environ.get("INSTRUX_CACHE") or Path.home() / ".cache" / "instrux"
+        return cls("sentencepiece", str(Path(cache) / "vocab" / "t5_32000.model"))
+
+    def __str__(self) -> str:
+        return f"{self.path or 'bytes'}:{self.extra_ids}"
+
+    def digest(self) -> str:
+        """Gives the digest that the loaded vocabulary will have.
+
+        Raises:
+            InputError: the model file cannot be read.
+        """
+        if self.path is None:
+            return _sha256(b"instrux byte vocabulary")
+        return _sha256(_read_model(self.path))
+
+    def load(self) -> Vocabulary:
+        """Gives the vocabulary; one of the same content is loaded once a process.
+
+        Raises:
+            InputError: the model file is absent, is not a SentencePiece model, does not pad
+                with 0, or has no end of sequence.
+        """
+        if self.path is None:
+            return ByteVocabulary(self.digest(), self.extra_ids)
+        serialized = _read_model(self.path)
+        try:
+            return _load_sentencepiece(serialized, self.extra_ids)
+        except _BadModelError as error:
+            raise InputError(f"vocabulary {self.path}: {error}") from error
+
+    def to_seqio(self) -> "seqio.Vocabulary":
+        """Gives SeqIO's vocabulary of the same ids (imports SeqIO, hence TensorFlow)."""
+        import seqio
+
+        if self.path is None:
+            return seqio.ByteVocabulary(extra_ids=self.extra_ids)
+        return seqio.SentencePieceVocabulary(
+            str(Path(self.path).expanduser()), extra_ids=self.extra_ids
+        )
+
+
+class _BadModelError(ValueError):
+    """Bytes that are no SentencePiece model that we can use."""
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_model(path: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"vocabulary {path}: {error.strerror or error}; `instrux fetch vocab` gets T5's, "
+            "`instrux vocab` trains one"
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _load_sentencepiece(serialized: bytes, extra_ids: int) -> SentencePieceVocabulary:
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(_with_extra_ids(serialized, extra_ids))
+    except RuntimeError as error:
+        raise _BadModelError(f"not a SentencePiece model ({_first_line(error)})") from error
+    if processor.pad_id() != PAD_ID:
+        raise _BadModelError(
+            f"its padding id is {processor.pad_id()}, not 0; train it with pad_id=0 as `instrux vocab` does"
+        )
+    if processor.eos_id() < 0:
+        raise _BadModelError(
+            "it has no end-of-sequence id; train it with eos_id=1 as `instrux vocab` does"
+        )
+    return SentencePieceVocabulary(processor, digest=_sha256(serialized), extra_ids=extra_ids)
+
+
+def _with_extra_ids(serialized: bytes, extra_ids: int) -> bytes:
+    """Adds sentinels as user-defined pieces, the last of them `<extra_id_0>`, as SeqIO does."""
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(serialized)
+    except DecodeError as error:
+        raise _BadModelError(
+            "not a SentencePiece model (its protocol buffer cannot be read)"
+        ) from error
+    for number in reversed(range(extra_ids)):
+        model.pieces.add(
+            piece=f"▁<extra_id_{number}>",
+            score=0.0,
+            type=sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED,
+        )
+    return model.SerializeToString()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
