@@ -1,0 +1,223 @@
+"""What a packed dataset was asked to be (`PackSettings`) and what it became (`PackManifest`)."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instrux.data.packed_rows import RowLayout
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+
+MANIFEST_NAME = "manifest.json"
+COMPLETED_NAME = "COMPLETED"
+FORMAT = 1
+"""Raised whenever the bytes of a packed dataset change for the same settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings:
+    """What a packed dataset is made to be.
+
+    Attributes:
+        mixture: name of the mixture (or of a lone task); names the folder.
+        inputs_length: encoder positions a row; longer inputs are cut.
+        targets_length: decoder positions a row; longer targets are cut, and still end with the
+            end-of-sequence id.
+        vocabulary: what the text is tokenised with.
+        num_examples: examples taken in all, repeats counted.
+        split: the rendered split that is read.
+        seed: chooses the examples that are repeated and the order of all.
+        num_shards: files written; each is packed on one worker, from its own examples.
+        inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
+    """
+
+    mixture: str
+    inputs_length: int
+    targets_length: int
+    vocabulary: VocabularySpec
+    num_examples: int
+    split: str = "train"
+    seed: int = 0
+    num_shards: int = 1
+    inputs_eos: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("inputs_length", "targets_length", "num_examples", "num_shards"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"pack {self.mixture}: {name} is {getattr(self, name)}; give 1 or more"
+                )
+        if self.num_shards > self.num_examples:
+            raise InputError(
+                f"pack {self.mixture}: num_shards is {self.num_shards} for {self.num_examples} examples; "
+                "give at most one shard an example"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Gives what the bytes depend on; a vocabulary counts by its content, not by its path.
+
+        Raises:
+            InputError: the vocabulary's file cannot be read.
+        """
+        settings = dataclasses.asdict(self)
+        settings["vocabulary"] = {
+            "digest": self.vocabulary.digest(),
+            "extra_ids": self.vocabulary.extra_ids,
+        }
+        settings["format"] = FORMAT
+        return settings
+
+    def folder(self, data_dir: str | Path) -> Path:
+        """Gives `<data_dir>/packed/<mixture>-<12 digits of the settings' hash>`.
+
+        Raises:
+            InputError: the vocabulary's file cannot be read.
+        """
+        identity = json.dumps(self.identity(), sort_keys=True)
+        digits = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        return Path(data_dir) / "packed" / f"{self.mixture.replace(':', '_')}-{digits}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedTask:
+    """What one task contributed.
+
+    Attributes:
+        name: the task's name.
+        rate: the rate asked for, as given.
+        share_asked: the rate over the sum of rates.
+        share: examples of the task over examples of all.
+        examples: examples taken, repeats counted.
+        available: examples that the task has.
+        inputs_tokens: encoder tokens of the task, after truncation.
+        targets_tokens: decoder tokens of the task, after truncation.
+        inputs_truncated: examples whose inputs were cut.
+        targets_truncated: examples whose targets were cut.
+        source_digest: digest of the manifest of the rendered split that was read.
+    """
+
+    name: str
+    rate: float
+    share_asked: float
+    share: float
+    examples: int
+    available: int
+    inputs_tokens: int
+    targets_tokens: int
+    inputs_truncated: int
+    targets_truncated: int
+    source_digest: str
+
+    @property
+    def epochs(self) -> float:
+        """How often an example of the task is taken, on average."""
+        return self.examples / self.available
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedShard:
+    """One ArrayRecord file: its name, rows, size in bytes and sha256."""
+
+    name: str
+    rows: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackManifest:
+    """What a packed dataset holds.
+
+    Attributes:
+        settings: `PackSettings.identity()` of what was asked for.
+        vocabulary_path: where the vocabulary lay; only the digest in `settings` counts.
+        vocab_size: token ids are below it.
+        tasks: in the order of their numbers (`decoder_task_ids`).
+        shards: in the order of their rows.
+        rows: packed rows in all.
+        examples: examples in all, repeats counted.
+        inputs_efficiency: share of encoder positions that hold a token.
+        targets_efficiency: share of decoder positions that hold a token.
+        rows_lower_bound: no packing of each shard's examples has fewer rows than the sum of the
+            shards' bounds (`packing_bounds.lower_bound`).
+        instrux_version: the version that packed.
+    """
+
+    settings: dict[str, Any]
+    vocabulary_path: str | None
+    vocab_size: int
+    tasks: tuple[PackedTask, ...]
+    shards: tuple[PackedShard, ...]
+    rows: int
+    examples: int
+    inputs_efficiency: float
+    targets_efficiency: float
+    rows_lower_bound: int
+    instrux_version: str
+
+    @property
+    def layout(self) -> RowLayout:
+        """How a row lies on disk."""
+        return RowLayout(
+            inputs_length=self.settings["inputs_length"],
+            targets_length=self.settings["targets_length"],
+            vocab_size=self.vocab_size,
+            num_tasks=len(self.tasks),
+        )
+
+    @property
+    def gap(self) -> float:
+        """Rows above the lower bound, as a share of the bound."""
+        return self.rows / self.rows_lower_bound - 1 if self.rows_lower_bound else 0.0
+
+    def to_json(self) -> str:
+        """Gives the manifest as JSON, the same text for the same content."""
+        content = dataclasses.asdict(self) | {"gap": self.gap}
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "PackManifest":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not such a manifest (`KeyError` and `TypeError` included).
+        """
+        try:
+            content = json.loads(text)
+            del content["gap"]
+            content["tasks"] = tuple(PackedTask(**task) for task in content["tasks"])
+            content["shards"] = tuple(PackedShard(**shard) for shard in content["shards"])
+            return cls(**content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a manifest of a packed dataset: {error!r}") from error
+
+
+def read_manifest(folder: str | Path) -> PackManifest:
+    """Reads the manifest of a complete packed dataset.
+
+    Raises:
+        InputError: the folder is absent, was not completed, or holds another version's format.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no packed dataset here; `instrux pack` makes it")
+    if not (folder / COMPLETED_NAME).exists():
+        raise InputError(
+            f"{folder}: the packed dataset was not completed; run `instrux pack` again"
+        )
+    try:
+        manifest = PackManifest.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); run `instrux pack` again"
+        ) from error
+    if manifest.settings.get("format") != FORMAT:
+        raise InputError(
+            f"{folder}: packed in format {manifest.settings.get('format')}, this version reads {FORMAT}; "
+            "run `instrux pack` again"
+        )
+    return manifest
