@@ -1,0 +1,278 @@
+"""Metrics of one task: predicted texts against reference texts.
+
+A metric gives every example a *credit* from 0 to 100, the best over the example's references.
+A task's score is the mean credit, except where a metric is defined on the whole set only (BLEU,
+correlations, F1 over classes): there `corpus` computes the score, and `credit`, if there is one,
+is the nearest per-example quantity (used for showing examples and for bootstrap intervals).
+
+Texts are stripped before they are compared, as P3's post-processing does.
+"""
+
+import collections
+import difflib
+import functools
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from instrux.errors import InputError, did_you_mean
+
+Credit = Callable[[str, str], float]
+Corpus = Callable[[Sequence[str], Sequence[Sequence[str]]], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric; all its numbers are percent.
+
+    Attributes:
+        name: what results call it.
+        pair_credit: credit of one prediction against one reference, or None for a metric that
+            only a whole set has.
+        corpus: the score of a whole set, or None where it is the mean credit.
+    """
+
+    name: str
+    pair_credit: Credit | None = None
+    corpus: Corpus | None = None
+
+    def credit(self, prediction: str, references: Sequence[str]) -> float:
+        """Credit of one prediction: the best over its references, 0 to 100.
+
+        Raises:
+            TypeError: the metric has no meaning for one example.
+        """
+        if self.pair_credit is None:
+            raise TypeError(f"{self.name} is defined on a whole set only")
+        prediction = prediction.strip()
+        return max(self.pair_credit(prediction, reference.strip()) for reference in references)
+
+    def score(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+        """Score of a whole set in percent; NaN for an empty one."""
+        if not predictions:
+            return float("nan")
+        if self.corpus is None:
+            return float(
+                np.mean([self.credit(*pair) for pair in zip(predictions, references, strict=True)])
+            )
+        stripped = [prediction.strip() for prediction in predictions]
+        return self.corpus(stripped, [[text.strip() for text in group] for group in references])
+
+
+def accuracy(prediction: str, reference: str) -> float:
+    """100 where the texts are the same, character by character."""
+    return 100.0 * (prediction == reference)
+
+
+def contains_target(prediction: str, reference: str) -> float:
+    """100 where the reference occurs in the prediction, as T0 scores WinoBias (model card)."""
+    return 100.0 * (reference.lower() in prediction.lower())
+
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def _tk_instruct_normal(text: str) -> str:
+    return " ".join(text.lower().translate(_PUNCTUATION).split())
+
+
+def tk_instruct_exact_match(prediction: str, reference: str) -> float:
+    """Natural Instructions' exact match: case, ASCII punctuation and blanks do not count."""
+    return 100.0 * (_tk_instruct_normal(prediction) == _tk_instruct_normal(reference))
+
+
+def _squad_words(text: str) -> list[str]:
+    return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def squad_exact_match(prediction: str, reference: str) -> float:
+    """SQuAD's exact match: case, ASCII punctuation, articles and blanks do not count."""
+    return 100.0 * (_squad_words(prediction) == _squad_words(reference))
+
+
+def squad_f1(prediction: str, reference: str) -> float:
+    """SQuAD's F1 over the words of both texts; two empty texts agree."""
+    predicted, expected = _squad_words(prediction), _squad_words(reference)
+    if not predicted or not expected:
+        return 100.0 * (predicted == expected)
+    same = sum((collections.Counter(predicted) & collections.Counter(expected)).values())
+    return 200.0 * same / (len(predicted) + len(expected))
+
+
+def edit_similarity(prediction: str, reference: str) -> float:
+    """Similarity of two texts by matching blocks of characters (2 * matches / characters)."""
+    return 100.0 * difflib.SequenceMatcher(None, prediction, reference, autojunk=False).ratio()
+
+
+@functools.cache
+def _rouge_scorer(kind: str, use_stemmer: bool):
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer)
+
+
+def _rouge(kind: str, *, use_stemmer: bool) -> Credit:
+    def credit(prediction: str, reference: str) -> float:
+        if kind == "rougeLsum":  # sentences stand on lines of their own
+            prediction, reference = (
+                text.replace(" . ", " .\n") for text in (prediction, reference)
+            )
+        scores = _rouge_scorer(kind, use_stemmer).score(reference, prediction)
+        return 100.0 * scores[kind].fmeasure
+
+    return credit
+
+
+@functools.cache
+def _bleu(effective_order: bool):
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize="intl", effective_order=effective_order)
+
+
+def sentence_bleu(prediction: str, reference: str) -> float:
+    """BLEU of one sentence, over the orders of n-grams that it is long enough for."""
+    return _bleu(True).sentence_score(prediction, [reference]).score
+
+
+def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """SacreBLEU with the `intl` tokenizer, as T5 reports it; references may differ in number."""
+    most = max(len(group) for group in references)
+    streams = [
+        [group[i] if i < len(group) else None for group in references]  # None: no such reference
+        for i in range(most)
+    ]
+    return _bleu(False).corpus_score(list(predictions), streams).score
+
+
+def f1_macro(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Mean of F1 over the classes that occur among the references.
+
+    A prediction counts as the reference it equals, if it equals one, else as itself; the class of
+    an example is its first reference.
+    """
+    expected = [group[0] for group in references]
+    predicted = [
+        first if prediction in group else prediction
+        for first, prediction, group in zip(expected, predictions, references, strict=True)
+    ]
+    return float(np.mean([_class_f1(kind, predicted, expected) for kind in sorted(set(expected))]))
+
+
+def _class_f1(kind: str, predicted: Sequence[str], expected: Sequence[str]) -> float:
+    hits = sum(p == e == kind for p, e in zip(predicted, expected, strict=True))
+    return 200.0 * hits / (predicted.count(kind) + expected.count(kind))
+
+
+def area_under_curve(scores: Sequence[float], positive: Sequence[bool]) -> float:
+    """Area under the ROC curve in percent: how often a positive outscores a negative.
+
+    NaN where one of the two classes is empty; a tie counts half.
+    """
+    values, labels = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    if labels.all() or not labels.any():
+        return float("nan")
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    num_positive = int(labels.sum())
+    wins = ranks[labels].sum() - num_positive * (num_positive + 1) / 2
+    return float(100.0 * wins / (num_positive * (len(labels) - num_positive)))
+
+
+def _correlation(*, by_rank: bool) -> Corpus:
+    def corpus(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+        """In percent; a prediction that is no number counts as 0, as T5's post-processor has it."""
+        pairs = [(_number(p), _number(r[0])) for p, r in zip(predictions, references, strict=True)]
+        first, second = np.asarray(pairs, np.float64).T
+        if by_rank:
+            first, second = _ranks(first), _ranks(second)
+        if first.std() == 0 or second.std() == 0:
+            return float("nan")
+        return float(100.0 * np.corrcoef(first, second)[0, 1])
+
+    return corpus
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if np.isfinite(value) else 0.0
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", accuracy),
+        Metric("contains_target", contains_target),
+        Metric("squad_exact_match", squad_exact_match),
+        Metric("squad_f1", squad_f1),
+        Metric("rouge1", _rouge("rouge1", use_stemmer=False)),
+        Metric("rouge2", _rouge("rouge2", use_stemmer=False)),
+        Metric("rougeL", _rouge("rougeL", use_stemmer=False)),
+        Metric("rougeLsum", _rouge("rougeLsum", use_stemmer=False)),
+        Metric("bleu", sentence_bleu, corpus_bleu),
+        Metric("edit_similarity", edit_similarity),
+        Metric("f1_macro", None, f1_macro),
+        Metric("pearson", None, _correlation(by_rank=False)),
+        Metric("spearman", None, _correlation(by_rank=True)),
+        # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script).
+        Metric("tk_instruct_exact_match", tk_instruct_exact_match),
+        Metric("tk_instruct_rouge1", _rouge("rouge1", use_stemmer=True)),
+        Metric("tk_instruct_rougeL", _rouge("rougeL", use_stemmer=True)),
+    )
+}
+
+# What the names in a PromptSource template's metadata stand for; the first is a task's headline.
+# The correlations follow accuracy, since one example has no correlation.
+PROMPTSOURCE_METRICS: Mapping[str, tuple[str, ...]] = {
+    "accuracy": ("accuracy",),
+    "rouge": ("rougeL", "rouge1", "rouge2", "rougeLsum"),
+    "bleu": ("bleu",),
+    "squad": ("squad_f1", "squad_exact_match"),
+    "trivia qa": ("squad_exact_match", "squad_f1"),
+    "coqa f1": ("squad_f1",),
+    "edit distance": ("edit_similarity",),
+    "pearson correlation": ("accuracy", "pearson"),
+    "spearman correlation": ("accuracy", "spearman"),
+    "f1": ("accuracy", "f1_macro"),
+    "auc": ("accuracy",),
+    "multirc": ("accuracy",),
+    "mean reciprocal rank": ("accuracy",),
+    "other": ("accuracy",),
+}
+
+
+def resolve_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+    """Gives the metrics for names, ours (`rougeL`) or PromptSource's (`ROUGE`), without repeats.
+
+    Without any name it is accuracy. The first metric has credits: it is the task's headline.
+
+    Raises:
+        InputError: a name is neither ours nor PromptSource's.
+    """
+    found: dict[str, Metric] = {}
+    for name in names:
+        for own in _own_names(name):
+            found.setdefault(own, METRICS[own])
+    if not any(metric.pair_credit for metric in found.values()):
+        found = {"accuracy": METRICS["accuracy"], **found}
+    return tuple(sorted(found.values(), key=lambda metric: metric.pair_credit is None))
+
+
+def _own_names(name: str) -> tuple[str, ...]:
+    if name in METRICS:
+        return (name,)
+    if name.lower() in PROMPTSOURCE_METRICS:
+        return PROMPTSOURCE_METRICS[name.lower()]
+    known = [*METRICS, *PROMPTSOURCE_METRICS]
+    raise InputError(f"No metric is named {name!r}.{did_you_mean(name, known)}")
