@@ -31,7 +31,7 @@ test: env
 lint: env
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/codespell --toml pyproject.toml
 
 # Made by a tool, for every supported Python and platform at once; holds no index address.

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gin
-
 from instrux.errors import InputError, did_you_mean
 
 _MACRO_BINDING = re.compile(r"\s*([A-Za-z_]\w*)\s*=")
@@ -50,7 +49,9 @@ def find(name: str) -> Path:
     )
 
 
-def parse(files: Sequence[str], bindings: Sequence[str] = (), *, search: Sequence[str] = ()) -> None:
+def parse(
+    files: Sequence[str], bindings: Sequence[str] = (), *, search: Sequence[str] = ()
+) -> None:
     """Reads gin files, then bindings such as `TRAIN_STEPS=10`, and locks the configuration.
 
     Raises:

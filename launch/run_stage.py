@@ -5,8 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import gin
-
-from launch import entry, gin_config, stages
+from launch import declarations, entry, gin_config, stages
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -17,7 +16,8 @@ def _main(arguments: Sequence[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     scope, _, name = options.stage.rpartition("/")
     gin_config.parse([options.gin_file], entry.gin_bindings(rest))
-    stages.use_modules(options.module_import)
+    if options.module_import and name in stages.NAMES_USING_THE_REGISTRY:
+        declarations.load(options.module_import)
     with gin.config_scope(scope or None):
         gin.get_configurable(stages.function(name))()
     return 0

@@ -89,8 +89,9 @@ def pack(
         beam_args: options for Beam.
     """
     declarations.load(module_imports)
-    from instrux.data import registration
     from pipelines.pack import pack as pack_mixture
+
+    from instrux.data import registration
 
     rates = registration.mixture_rates(settings.mixture)
     return pack_mixture(settings, data_dir=data_dir, rates=rates, beam_args=beam_args)

@@ -1,0 +1,39 @@
+"""Options that pass through to Beam, checked before the job starts."""
+
+import argparse
+from collections.abc import Sequence
+
+from instrux.errors import InputError, did_you_mean
+
+
+def checked(arguments: Sequence[str]) -> list[str]:
+    """Gives the arguments back if Beam knows every one of them.
+
+    Beam itself only logs an option that it does not know, so a misspelt `--runner` would run
+    the job somewhere else.
+
+    Raises:
+        InputError: an argument is no option of Beam.
+    """
+    if not arguments:
+        return []
+    known = _known_flags()
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            raise InputError(
+                f"unknown argument {flag!r}: neither an option of this command nor of Beam."
+                f"{did_you_mean(flag, known)}"
+            )
+    if not arguments[0].startswith("--"):
+        raise InputError(f"unexpected argument {arguments[0]!r}; see `instrux --help`")
+    return list(arguments)
+
+
+def _known_flags() -> set[str]:
+    from apache_beam.options import pipeline_options
+
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for options in pipeline_options.PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)  # the one door Beam has to its list of options
+    return {flag for action in parser._actions for flag in action.option_strings}

@@ -1,0 +1,289 @@
+"""The console script `instrux`: thin doors to the stages, to recipes and to the registries.
+
+Exit status 0 is success, 2 a usage or input error told in one line, 1 a fault of ours with its
+traceback. Progress goes to stderr, results to stdout.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import instrux
+from instrux.errors import InputError, did_you_mean
+from launch import beam_options, entry, show
+
+_MODULE_IMPORT_HELP = "module that registers your own tasks, such as acme.tasks; may be repeated"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit status."""
+    return entry.guarded(_dispatch, sys.argv[1:] if arguments is None else arguments)
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    parser, commands = _parser()
+    if not arguments:
+        parser.print_help()
+        return entry.USAGE_STATUS
+    if not arguments[0].startswith("-") and arguments[0] not in commands:
+        raise InputError(
+            f"no command {arguments[0]!r}.{did_you_mean(arguments[0], commands)}"
+            " `instrux --help` lists them."
+        )
+    options, rest = parser.parse_known_args(arguments)
+    # Working folder first, as `python -m` has it: a user's own tasks lie there.
+    sys.path.insert(0, str(Path.cwd()))
+    return options.function(options, rest)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    parser = _Parser(
+        prog="instrux",
+        description="Instruction tuning from raw datasets to a published results table.",
+        epilog="Start with `instrux quickstart`. Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"instrux {instrux.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, function, description: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=description,
+            description=description,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        command.set_defaults(function=function)
+        return command
+
+    run = add("run", _run, "run every stage of a recipe, in order, skipping what is complete")
+    run.add_argument("recipe", help="a gin file, yours or a shipped one such as quickstart.gin")
+    run.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
+
+    quickstart = add("quickstart", _quickstart, "run the bundled recipe: under ten minutes")
+    quickstart.add_argument("--out", default="quickstart", help="folder for everything it makes")
+
+    render = add("render", _render, "raw rows to rendered TFRecords, through Beam")
+    _add_names(render)
+    render.add_argument("--data_dir", required=True, help="folder that gets rendered/")
+    render.add_argument("--split", action="append", help="split to render; all when left out")
+    render.add_argument(
+        "--mirror", action="append", default=[], help="folder of raw rows, looked into first"
+    )
+    render.add_argument("--num_shards", type=int, help="files a split; from the rows if left out")
+    render.add_argument(
+        "--max_bad_share", type=float, default=0.01, help="share of rows that may fail"
+    )
+
+    cache = add("cache", _cache, "rendered tasks to a SeqIO cache, through Beam")
+    _add_names(cache)
+    cache.add_argument("--data_dir", required=True, help="folder that gets cache/")
+    cache.add_argument("--split", action="append", help="split to cache; all when left out")
+
+    pack = add("pack", _pack, "a mixed, packed and shuffled training set, through Beam")
+    pack.add_argument("--mixture", required=True, help="mixture to sample by its rates")
+    pack.add_argument("--data_dir", required=True, help="folder with rendered/; gets packed/")
+    pack.add_argument("--split", default="train", help="split of the tasks")
+    pack.add_argument("--vocabulary", required=True, help="a SentencePiece model, or `bytes`")
+    pack.add_argument("--inputs_length", type=int, default=1024, help="tokens of inputs a row")
+    pack.add_argument("--targets_length", type=int, default=256, help="tokens of targets a row")
+    pack.add_argument("--num_examples", type=int, required=True, help="examples to sample")
+    pack.add_argument("--num_shards", type=int, default=1, help="files")
+    pack.add_argument("--seed", type=int, default=0, help="of sampling and shuffling")
+    pack.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
+
+    vocab = add("vocab", _vocab, "train a SentencePiece model on rendered text")
+    vocab.add_argument("--task", action="append", required=True, help="glob over rendered tasks")
+    vocab.add_argument("--data_dir", required=True, help="folder with rendered/; gets vocab/")
+    vocab.add_argument("--size", type=int, required=True, help="pieces")
+
+    for name, function, what in (
+        ("train", _gin_stage("train"), "train a model"),
+        ("evaluate", _gin_stage("evaluate"), "evaluate a trained model over rendered tasks"),
+        ("predict", _predict, "answer inputs with a trained model"),
+    ):
+        command = add(name, function, f"{what}, configured by gin: --gin.NAME=VALUE")
+        command.add_argument("--gin_file", action="append", required=True, help="may be repeated")
+        command.add_argument(
+            "--gin_search_paths", default="", help="folders for gin files, comma-separated"
+        )
+        command.add_argument(
+            "--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP
+        )
+
+    for kind in ("tasks", "mixtures"):
+        command = add(kind, _show, f"list the registered {kind}, or show or preview one")
+        command.set_defaults(kind=kind)
+        command.add_argument("action", choices=("list", "show", "preview"))
+        command.add_argument("name", nargs="?", help="a name; for list, a glob")
+        command.add_argument("--json", action="store_true", help="for a program to read")
+        command.add_argument("--examples", type=int, default=2, help="rows to preview")
+        command.add_argument("--split", default="train", help="split to preview")
+        command.add_argument("--mirror", action="append", default=[], help="folder of raw rows")
+        command.add_argument(
+            "--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP
+        )
+
+    fetch = add("fetch", _fetch, "get public templates or a vocabulary into the cache folder")
+    fetch.add_argument("what", choices=("promptsource", "vocab"))
+    fetch.add_argument("--version", default="0.2.3", help="release of PromptSource")
+    fetch.add_argument("--source", help="for vocab: a local file in place of the hub")
+    return parser, list(commands.choices)
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--task", action="append", default=[], help="task or glob; may be repeated"
+    )
+    command.add_argument("--mixture", action="append", default=[], help="all tasks of a mixture")
+    command.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    names = [*options.task, *options.mixture]
+    if not names:
+        raise InputError("nothing to do: name tasks by --task or --mixture")
+    return names
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch import recipe
+
+    return recipe.run(
+        options.recipe, entry.gin_bindings(rest), module_imports=options.module_import
+    )
+
+
+def _quickstart(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch import recipe
+
+    bindings = [f"OUT={options.out!r}", *entry.gin_bindings(rest)]
+    return recipe.run("recipes/quickstart.gin", bindings)
+
+
+def _render(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch import stages
+
+    stages.render(
+        names=_names(options),
+        data_dir=options.data_dir,
+        splits=options.split,
+        mirror=options.mirror,
+        module_imports=options.module_import,
+        beam_args=beam_options.checked(rest),
+        num_shards=options.num_shards,
+        max_bad_share=options.max_bad_share,
+    )
+    return 0
+
+
+def _cache(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch import stages
+
+    stages.cache(
+        names=_names(options),
+        data_dir=options.data_dir,
+        splits=options.split,
+        module_imports=options.module_import,
+        beam_args=beam_options.checked(rest),
+    )
+    return 0
+
+
+def _pack(options: argparse.Namespace, rest: list[str]) -> int:
+    from instrux.data.packed import PackSettings
+    from instrux.data.vocabularies import VocabularySpec
+    from launch import stages
+
+    settings = PackSettings(
+        mixture=options.mixture,
+        split=options.split,
+        inputs_length=options.inputs_length,
+        targets_length=options.targets_length,
+        vocabulary=VocabularySpec.parse(options.vocabulary),
+        num_examples=options.num_examples,
+        num_shards=options.num_shards,
+        seed=options.seed,
+    )
+    stages.pack(
+        settings=settings,
+        data_dir=options.data_dir,
+        module_imports=options.module_import,
+        beam_args=beam_options.checked(rest),
+    )
+    return 0
+
+
+def _vocab(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch import stages
+
+    _refuse(rest)
+    stages.vocab(tasks=options.task, data_dir=options.data_dir, size=options.size)
+    return 0
+
+
+def _gin_stage(name: str):
+    def run(options: argparse.Namespace, rest: list[str]) -> int:
+        from launch import stages
+
+        _configure(options, rest)
+        _call(stages.function(name))
+        return 0
+
+    return run
+
+
+def _predict(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.predict import predict
+
+    _configure(options, rest)
+    _call(predict)
+    return 0
+
+
+def _configure(options: argparse.Namespace, rest: list[str]) -> None:
+    from launch import declarations, gin_config
+
+    search = [path for path in options.gin_search_paths.split(",") if path]
+    gin_config.parse(options.gin_file, entry.gin_bindings(rest), search=search)
+    if options.module_import:
+        declarations.load(options.module_import)
+
+
+def _call(function) -> None:
+    import gin
+
+    gin.get_configurable(function)()
+
+
+def _show(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    return show.show(options)
+
+
+def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    if options.what == "promptsource":
+        from instrux.prompts.releases import fetch_promptsource
+
+        print(fetch_promptsource(options.version))
+    else:
+        from instrux.data.vocabulary_release import fetch_t5_vocabulary
+
+        print(fetch_t5_vocabulary(options.source))
+    return 0
+
+
+def _refuse(rest: Sequence[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]!r}; see `instrux --help`")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
