@@ -1,6 +1,5 @@
 """Options that pass through to Beam, checked before the job starts."""
 
-import argparse
 from collections.abc import Sequence
 
 from instrux.errors import InputError, did_you_mean
@@ -33,7 +32,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
 def _known_flags() -> set[str]:
     from apache_beam.options import pipeline_options
 
-    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    parser = pipeline_options._BeamArgumentParser(add_help=False, conflict_handler="resolve")
     for options in pipeline_options.PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)  # the one door Beam has to its list of options
     return {flag for action in parser._actions for flag in action.option_strings}

@@ -1,0 +1,69 @@
+import signal
+import subprocess
+import sys
+import time
+
+import gin
+import pytest
+
+from instrux.errors import InputError
+from launch import recipe
+
+HEAD = "from __gin__ import dynamic_registration\nfrom launch import recipe, stages\n"
+
+
+@pytest.fixture(autouse=True)
+def _clear():
+    yield
+    gin.clear_config()
+
+
+def _file(tmp_path, body):
+    file = tmp_path / "some.gin"
+    file.write_text(HEAD + body)
+    return str(file)
+
+
+def test_an_unknown_stage_is_told_with_the_near_names(tmp_path):
+    file = _file(tmp_path, "recipe.Recipe.stages = ('rendr',)\n")
+    with pytest.raises(InputError, match=r"no stage 'rendr'. Did you mean 'render'\?"):
+        recipe.load(file, [])
+
+
+def test_a_gin_file_without_stages_is_no_recipe(tmp_path):
+    with pytest.raises(InputError, match=r"some\.gin is no recipe"):
+        recipe.load(_file(tmp_path, "OUT = 'x'\nrecipe.Recipe.stages = %OUT2\n"), [])
+
+
+def test_the_first_failing_stage_ends_the_recipe_with_its_status(tmp_path, capfd):
+    # The stage's own process finds that the task does not exist: an input error, status 2.
+    file = _file(
+        tmp_path,
+        "recipe.Recipe.stages = ('render', 'pack')\n"
+        "stages.render.names = ('no_such_task',)\n"
+        f"stages.render.data_dir = '{tmp_path}'\n",
+    )
+    assert recipe.run(file) == 2
+    err = capfd.readouterr().err
+    assert "[1/2] render" in err
+    assert "no_such_task" in err
+    assert "[2/2]" not in err
+    assert "run the same command again" in err
+
+
+def test_sigterm_reaches_the_stage(tmp_path):
+    waiting = tmp_path / "waiting.py"
+    waiting.write_text("import time\ntime.sleep(60)\n")
+    file = _file(
+        tmp_path,
+        "recipe.Recipe.stages = ('render',)\n"
+        "stages.render.names = ('x',)\n"
+        f"stages.render.data_dir = '{tmp_path}'\n"
+        "stages.render.module_imports = ('waiting',)\n",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch.cli", "run", file], cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    time.sleep(12)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) != 0
