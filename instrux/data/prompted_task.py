@@ -1,0 +1,105 @@
+"""A prompted task: one dataset seen through one template."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from instrux.data.examples import RenderedExample
+from instrux.data.sources_base import RowSource
+
+if TYPE_CHECKING:
+    from instrux.prompts import Template, TemplateReference
+
+NO_LABEL = "<NO LABEL>"  # what T0 trains on where a hidden label gives an empty target
+NOT_APPLICABLE = "not_applicable"
+MORE_THAN_TWO_PARTS = "more_than_two_parts"
+EMPTY_INPUTS = "empty_inputs"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that a template leaves out on purpose.
+
+    Attributes:
+        reason: `not_applicable` (the template says nothing about this row), `more_than_two_parts`
+            or `empty_inputs`.
+    """
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptedTask:
+    """One dataset seen through one template. Plain data, and all that a worker gets.
+
+    Attributes:
+        name: the task's name in SeqIO.
+        source: where its rows come from.
+        template: what turns a row into text, or where to find it.
+        splits: the task's split -> the source's, as {"validation": "dev_r1"}.
+        seed: of the random choices that templates make.
+        metrics: names of the metrics that evaluation reports.
+        cluster: the kind of task, as the paper that defined it groups them.
+        train_examples: size of the train split, for mixing rates; from a table, never read.
+        original_task: whether the template asks what the dataset was made to ask.
+        truncate: whether each printed expression is cut at 2,048 characters, as PromptSource does.
+        strip: whether white space around inputs and targets goes (PromptSource from 0.1.0 on).
+    """
+
+    name: str
+    source: RowSource
+    template: "Template | TemplateReference"
+    splits: Mapping[str, str]
+    seed: int = 0
+    metrics: tuple[str, ...] = ("accuracy",)
+    cluster: str = ""
+    train_examples: int | None = None
+    original_task: bool = True
+    truncate: bool = True
+    strip: bool = True
+
+    def resolve(self) -> "PromptedTask":
+        """The same task with its template looked up, if it was a reference."""
+        resolve: Any = getattr(self.template, "resolve", None)
+        return self if resolve is None else dataclasses.replace(self, template=resolve())
+
+    def render(self, row: Mapping[str, Any], example_id: str) -> RenderedExample | Skipped:
+        """Applies the template to a row as T0's pipeline does.
+
+        Hyphens in field names become underscores, a template must give exactly two parts, and an
+        empty target becomes `<NO LABEL>`. The template must be resolved. A pure function: the
+        random choices depend on seed, example id and template only.
+
+        Raises:
+            InputError: the template cannot be rendered with this row.
+        """
+        template: Any = self.template
+        from instrux.prompts.randomness import seeded_rng
+
+        rendered = template.apply(
+            with_field_names(row),
+            rng=seeded_rng(self.seed, example_id, template.name),
+            truncate=self.truncate,
+            strip=self.strip,
+        )
+        if len(rendered.parts) != 2:
+            return Skipped(NOT_APPLICABLE if len(rendered.parts) < 2 else MORE_THAN_TWO_PARTS)
+        inputs, targets = rendered.parts
+        if not inputs:
+            return Skipped(EMPTY_INPUTS)
+        choices, references = rendered.answer_choices, getattr(rendered, "references", None)
+        return RenderedExample(
+            inputs=inputs,
+            targets=targets if targets else NO_LABEL,
+            example_id=example_id,
+            template=template.name,
+            answer_choices=tuple(choices) if choices else None,
+            references=tuple(references) if references else None,
+        )
+
+
+def with_field_names(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with hyphens in its field names made underscores, as Jinja needs them."""
+    if any("-" in name for name in row):
+        return {name.replace("-", "_"): value for name, value in row.items()}
+    return row

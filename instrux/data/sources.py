@@ -1,0 +1,25 @@
+"""Sources of raw rows, under one name.
+
+JsonLinesSource, ParquetSource, CsvSource: files.
+HuggingFaceSource, TfdsSource: public datasets, looked for in local mirrors first.
+PythonSource: rows that a function computes.
+"""
+
+from instrux.data.sources_base import Row, RowShard, RowSource, example_id_prefix
+from instrux.data.sources_files import CsvSource, FileSource, JsonLinesSource, ParquetSource
+from instrux.data.sources_hub import HuggingFaceSource, TfdsSource
+from instrux.data.sources_python import PythonSource
+
+__all__ = [
+    "CsvSource",
+    "FileSource",
+    "HuggingFaceSource",
+    "JsonLinesSource",
+    "ParquetSource",
+    "PythonSource",
+    "Row",
+    "RowShard",
+    "RowSource",
+    "TfdsSource",
+    "example_id_prefix",
+]

@@ -1,0 +1,216 @@
+"""Public datasets by name: the Hugging Face hub and TensorFlow Datasets.
+
+Both look into local mirrors first (see `instrux.data.mirror`), so that a copy on disk needs
+neither network nor library.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from instrux.data import mirror
+from instrux.data.sources_base import BadRowHandler, Row, RowShard, RowSource
+from instrux.data.sources_files import read_file_shard
+from instrux.errors import InputError
+
+_ROWS_PER_SHARD = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class HubSource(RowSource):
+    """A dataset that is in a mirror, or else behind a library."""
+
+    def splits(self) -> list[str]:
+        """Names of the splits there are."""
+        mirrored = mirror.mirrored_files(self.dataset, self.config)
+        return list(mirrored) if mirrored else self._remote_splits()
+
+    def shards(self, split: str) -> list[RowShard]:
+        """The split cut into runs of consecutive rows, in order."""
+        if path := self._mirrored(split):
+            return mirror.mirrored_shards(path, split)
+        total = self._remote_num_rows(split)
+        return [
+            RowShard(split, first, min(_ROWS_PER_SHARD, total - first))
+            for first in range(0, total, _ROWS_PER_SHARD)
+        ]
+
+    def read(
+        self, shard: RowShard, *, on_bad_row: BadRowHandler | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        """Reads a shard's rows as (number in the split, row)."""
+        if shard.path:
+            return read_file_shard(shard, on_bad_row)
+        return self._remote_rows(shard)
+
+    def fingerprint(self, split: str) -> str:
+        """A digest of a mirrored file's bytes, or the library's own fingerprint."""
+        if path := self._mirrored(split):
+            return mirror.mirrored_fingerprint(path)
+        return self._remote_fingerprint(split)
+
+    def _mirrored(self, split: str) -> Path | None:
+        mirrored = mirror.mirrored_files(self.dataset, self.config)
+        if mirrored:
+            self.require_split(split, list(mirrored))
+        return mirrored.get(split)
+
+    @abc.abstractmethod
+    def _remote_splits(self) -> list[str]: ...
+
+    @abc.abstractmethod
+    def _remote_num_rows(self, split: str) -> int: ...
+
+    @abc.abstractmethod
+    def _remote_rows(self, shard: RowShard) -> Iterator[tuple[int, Row]]: ...
+
+    @abc.abstractmethod
+    def _remote_fingerprint(self, split: str) -> str: ...
+
+
+# --- Hugging Face --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class HuggingFaceSource(HubSource):
+    """A dataset of the Hugging Face hub; needs the extra `hf` where no mirror has it.
+
+    Attributes:
+        revision: a commit, tag or branch of the dataset's repository; None is the newest.
+    """
+
+    revision: str | None = None
+
+    def _remote_splits(self) -> list[str]:
+        library = _hugging_face()
+        return list(self._asking(library.get_dataset_split_names))
+
+    def _remote_num_rows(self, split: str) -> int:
+        return len(self._dataset(split))
+
+    def _remote_rows(self, shard: RowShard) -> Iterator[tuple[int, Row]]:
+        rows = self._dataset(shard.split)
+        chosen = rows.select(range(shard.first_row, shard.first_row + shard.num_rows))
+        for number, row in enumerate(chosen, start=shard.first_row):
+            yield number, row
+
+    def _remote_fingerprint(self, split: str) -> str:
+        return f"hf:{self._dataset(split)._fingerprint}"
+
+    def _dataset(self, split: str) -> Any:
+        return _load_hugging_face(self, split)
+
+    def _asking(self, function: Any, **arguments: Any) -> Any:
+        try:
+            return function(self.dataset, self.config, revision=self.revision, **arguments)
+        except Exception as error:  # the library raises errors of a dozen kinds, down to OSError
+            raise InputError(
+                f"Dataset {self.label!r} cannot be had from the Hugging Face hub "
+                f"({_first_line(error)}); put a copy into a folder that {mirror.VARIABLE} names."
+            ) from error
+
+
+@lru_cache(maxsize=4)
+def _load_hugging_face(source: HuggingFaceSource, split: str) -> Any:
+    return source._asking(_hugging_face().load_dataset, split=split)
+
+
+def _hugging_face() -> Any:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "Datasets of the Hugging Face hub need `pip install 'instrux[hf]'`, "
+            f"or a copy in a folder that {mirror.VARIABLE} names."
+        ) from error
+    return datasets
+
+
+# --- TensorFlow Datasets -------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSource(HubSource):
+    """A dataset of TensorFlow Datasets, prepared beforehand or downloaded on first use.
+
+    Attributes:
+        version: the dataset's version, as `1.0.0`; None is the newest.
+        tfds_data_dir: where prepared datasets lie; None is the library's own default.
+    """
+
+    version: str | None = None
+    tfds_data_dir: str | None = None
+
+    def _remote_splits(self) -> list[str]:
+        return list(self._builder().info.splits)
+
+    def _remote_num_rows(self, split: str) -> int:
+        self._prepare()
+        self.require_split(split, self._remote_splits())
+        return self._builder().info.splits[split].num_examples
+
+    def _remote_rows(self, shard: RowShard) -> Iterator[tuple[int, Row]]:
+        tfds = _tensorflow_datasets()
+        instruction = f"{shard.split}[{shard.first_row}:{shard.first_row + shard.num_rows}]"
+        config = tfds.ReadConfig(interleave_cycle_length=1)  # rows in their own order
+        rows = self._builder().as_dataset(split=instruction, read_config=config)
+        for number, row in enumerate(tfds.as_numpy(rows), start=shard.first_row):
+            yield number, {key: _plain(value) for key, value in row.items()}
+
+    def _remote_fingerprint(self, split: str) -> str:
+        info = self._builder().info
+        return f"tfds:{info.full_name}:{info.splits[split].num_bytes}"
+
+    def _prepare(self) -> None:
+        builder = self._builder()
+        if builder.info.splits:
+            return
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            raise InputError(
+                f"Dataset {self.label!r} of TensorFlow Datasets cannot be prepared "
+                f"({_first_line(error)})."
+            ) from error
+
+    def _builder(self) -> Any:
+        name = self.label if self.version is None else f"{self.label}:{self.version}"
+        return _tfds_builder(name, self.tfds_data_dir)
+
+
+@lru_cache(maxsize=16)
+def _tfds_builder(name: str, data_dir: str | None) -> Any:
+    try:
+        return _tensorflow_datasets().builder(name, data_dir=data_dir)
+    except Exception as error:
+        raise InputError(
+            f"Dataset {name!r} is not in TensorFlow Datasets ({_first_line(error)}); "
+            f"put a copy into a folder that {mirror.VARIABLE} names."
+        ) from error
+
+
+def _tensorflow_datasets() -> Any:
+    import tensorflow_datasets
+
+    return tensorflow_datasets
+
+
+def _plain(value: Any) -> Any:
+    """What TensorFlow Datasets gives as bytes and arrays, as text, numbers, lists and dicts."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
