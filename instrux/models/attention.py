@@ -1,0 +1,99 @@
+"""Dot-product attention with an additive bias, and the masks of packed and padded rows."""
+
+import jax
+import jax.numpy as jnp
+
+from instrux.models.dropout import keep_scale
+
+_MASKED = -1e10
+
+
+def attend(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    *,
+    bias: jax.Array | None,
+    mask: jax.Array | None,
+    keep: jax.Array | None = None,
+    rate: float = 0.0,
+    implementation: str = "plain",
+) -> jax.Array:
+    """Attends without scaling the logits.
+
+    As in T5X, attention dropout drops a key for all queries of a row and head. So it is applied
+    to the values, which is the same product, costs one pass over them, and leaves the softmax to
+    fused kernels that know no dropout.
+
+    Args:
+        queries: `[batch, query length, heads, kv]`.
+        keys: `[batch, key length, heads, kv]`.
+        values: the shape of `keys`.
+        bias: float32 `[1, heads, query length, key length]` added to the logits, or None.
+        mask: bool, broadcastable to `[batch, heads, query length, key length]`, True where a
+            query sees a key; or None. A query that sees nothing gets a finite result.
+        keep: bool `[batch, heads * key length]`, False where attention dropout drops, or None.
+        rate: the rate that `keep` was drawn with.
+        implementation: `plain`, `xla` or `cudnn`; see `T5Config.attention`.
+
+    Returns:
+        `[batch, query length, heads, kv]` in the dtype of `values`.
+    """
+    if keep is not None:
+        batch, length, heads, _ = values.shape
+        scale = keep_scale(keep, rate, values.dtype).reshape(batch, heads, length)
+        values = values * scale.transpose(0, 2, 1)[..., None]
+    if implementation == "plain":
+        return _attend_plainly(queries, keys, values, bias=bias, mask=mask)
+    return jax.nn.dot_product_attention(
+        queries,
+        keys,
+        values,
+        bias=None if bias is None else bias.astype(queries.dtype),
+        mask=mask,
+        scale=1.0,
+        implementation=implementation,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _attend_plainly(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    *,
+    bias: jax.Array | None,
+    mask: jax.Array | None,
+) -> jax.Array:
+    logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
+    if bias is not None:
+        logits = logits + bias
+    if mask is not None:
+        logits = jnp.where(mask, logits, _MASKED)
+    weights = jax.nn.softmax(logits, axis=-1).astype(values.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+
+
+def encoder_mask(tokens: jax.Array, segment_ids: jax.Array | None) -> jax.Array:
+    """Which keys an encoder position sees: bool `[batch, 1, 1 or length, length]`."""
+    if segment_ids is None:
+        return (tokens > 0)[:, None, None, :]
+    return segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+
+
+def decoder_mask(length: int, segment_ids: jax.Array | None) -> jax.Array:
+    """Which keys a decoder position sees: bool `[batch or 1, 1, length, length]`."""
+    causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
+    if segment_ids is None:
+        return causal
+    return causal & (segment_ids[:, None, :, None] == segment_ids[:, None, None, :])
+
+
+def cross_mask(
+    encoder_tokens: jax.Array,
+    encoder_segment_ids: jax.Array | None,
+    decoder_segment_ids: jax.Array | None,
+) -> jax.Array:
+    """Which encoder positions a decoder position sees: bool `[batch, 1, 1 or length, length]`."""
+    if encoder_segment_ids is None or decoder_segment_ids is None:
+        return (encoder_tokens > 0)[:, None, None, :]
+    return decoder_segment_ids[:, None, :, None] == encoder_segment_ids[:, None, None, :]

@@ -1,0 +1,136 @@
+"""The sizes and settings of a T5 model."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from instrux.errors import InputError, did_you_mean
+
+ACTIVATIONS = ("gelu", "relu", "linear")
+DTYPES = ("float32", "bfloat16")
+REMAT_POLICIES = ("none", "dots", "full")
+RANDOM_BITS = ("threefry2x32", "rbg", "unsafe_rbg")
+ATTENTION_IMPLEMENTATIONS = ("plain", "xla", "cudnn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Config:
+    """Sizes and settings of a T5 encoder-decoder.
+
+    The defaults of the settings are those of T5 1.1. A configuration is hashable, so it may be a
+    static argument of a jitted function.
+
+    Attributes:
+        vocab_size: rows of the embedding table, extra ids included.
+        emb_dim: width of the residual stream.
+        num_heads: attention heads.
+        head_dim: width of a head; `num_heads * head_dim` need not be `emb_dim`.
+        mlp_dim: inner width of the MLP.
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        dropout_rate: share of units dropped in training, in [0, 1).
+        mlp_activations: one activation an input projection; their outputs are multiplied.
+            T5 1.1 has `("gelu", "linear")`, T5 1.0 `("relu",)`.
+        dtype: dtype of the matrix products, `float32` or `bfloat16`. Parameters, norms, softmax
+            and loss are float32 in either case.
+        logits_via_embedding: take the logits from the embedding table, scaled by
+            `emb_dim ** -0.5`, as T5 1.0 does, and have no `logits_dense`.
+        relpos_buckets: buckets of relative positions.
+        relpos_max_distance: distance from which on all positions share the last bucket.
+        layer_norm_epsilon: added to the mean square in a norm.
+        remat: what the backward pass computes anew: `none`, `dots` (all but the outputs of the
+            weight products) or `full` (all but the inputs of layers).
+        scan_layers: run a stack as one scanned layer: compile time does not grow with depth.
+            False writes every layer out, which runs faster on CPU and for small models.
+        random_bits: generator of dropout masks: `threefry2x32` gives the same masks on any
+            number of devices; `rbg` and `unsafe_rbg` are cheaper on accelerators.
+        attention: `plain` is the reference; `xla` and `cudnn` go through
+            `jax.nn.dot_product_attention` (`cudnn`: NVIDIA GPUs, bfloat16 only).
+        logits_chunk_mib: most memory that the loss gives to float32 logits at once, in MiB a
+            device.
+    """
+
+    vocab_size: int
+    emb_dim: int
+    num_heads: int
+    head_dim: int
+    mlp_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    dropout_rate: float = 0.1
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    dtype: str = "float32"
+    logits_via_embedding: bool = False
+    relpos_buckets: int = 32
+    relpos_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    remat: str = "none"
+    scan_layers: bool = True
+    random_bits: str = "threefry2x32"
+    attention: str = "plain"
+    logits_chunk_mib: float = 64.0
+
+    def __post_init__(self) -> None:
+        # gin and JSON give a list; the configuration has to be hashable.
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        self._check_sizes()
+        self._check_choices()
+
+    @property
+    def joined_kv(self) -> int:
+        """Width of all heads together."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def compute_dtype(self) -> jax.typing.DTypeLike:
+        """The dtype of the matrix products."""
+        return jnp.bfloat16 if self.dtype == "bfloat16" else jnp.float32
+
+    def _check_sizes(self) -> None:
+        sizes = (
+            "vocab_size",
+            "emb_dim",
+            "num_heads",
+            "head_dim",
+            "mlp_dim",
+            "num_encoder_layers",
+            "num_decoder_layers",
+            "relpos_buckets",
+            "relpos_max_distance",
+        )
+        for name in sizes:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"T5Config.{name} = {value!r}: give a whole number of at least 1")
+        if self.relpos_buckets % 4:
+            raise InputError(
+                f"T5Config.relpos_buckets = {self.relpos_buckets}: give a multiple of 4 "
+                "(half are for each direction, and half of those for exact distances)"
+            )
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise InputError(f"T5Config.dropout_rate = {self.dropout_rate}: give a rate in [0, 1)")
+        if not self.logits_chunk_mib > 0.0:
+            raise InputError(
+                f"T5Config.logits_chunk_mib = {self.logits_chunk_mib}: give a size above 0"
+            )
+
+    def _check_choices(self) -> None:
+        if not self.mlp_activations:
+            raise InputError(
+                "T5Config.mlp_activations is empty: give ('gelu', 'linear') or ('relu',)"
+            )
+        for activation in self.mlp_activations:
+            _check_choice("mlp_activations", activation, ACTIVATIONS)
+        _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("remat", self.remat, REMAT_POLICIES)
+        _check_choice("random_bits", self.random_bits, RANDOM_BITS)
+        _check_choice("attention", self.attention, ATTENTION_IMPLEMENTATIONS)
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(
+            f"T5Config.{name} = {value!r}: choose from {', '.join(known)}."
+            f"{did_you_mean(str(value), known)}"
+        )
