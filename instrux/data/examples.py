@@ -129,33 +129,24 @@ def _example_class() -> type[message.Message]:
         name="instrux/example.proto", package="instrux", syntax="proto3"
     )
 
-    def add(name: str, field: str, type_name: str, *, repeated: bool = False) -> Any:
-        declared = file.message_type.add(name=name)
-        declared.field.add(
-            name=field,
-            number=1,
-            type=kinds.TYPE_MESSAGE if type_name else kinds.TYPE_BYTES,
-            type_name=type_name,
-            label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL,
-        )
-        return declared
+    def declare(owner: Any, name: str, number: int, label: int, kind: int, of: str = "") -> None:
+        field = owner.field.add(name=name, number=number, label=label, type=kind)
+        if of:
+            field.type_name = f".instrux.{of}"
 
-    add("BytesList", "value", "", repeated=True)
-    add("Feature", "bytes_list", ".instrux.BytesList")
-    features = add("Features", "feature", ".instrux.Features.FeatureEntry", repeated=True)
+    one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
+    text, blob, submessage = kinds.TYPE_STRING, kinds.TYPE_BYTES, kinds.TYPE_MESSAGE
+    declare(file.message_type.add(name="BytesList"), "value", 1, many, blob)
+    declare(file.message_type.add(name="Feature"), "bytes_list", 1, one, submessage, "BytesList")
+    features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
-    entry.field.add(
-        name="value",
-        number=2,
-        type=kinds.TYPE_MESSAGE,
-        type_name=".instrux.Feature",
-        label=kinds.LABEL_OPTIONAL,
-    )
-    add("Example", "features", ".instrux.Features")
+    declare(entry, "key", 1, one, text)
+    declare(entry, "value", 2, one, submessage, "Feature")
+    declare(features, "feature", 1, many, submessage, "Features.FeatureEntry")
+    declare(file.message_type.add(name="Example"), "features", 1, one, submessage, "Features")
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[attr-defined]
+    pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("instrux.Example"))
 
 

@@ -94,8 +94,7 @@ class HuggingFaceSource(HubSource):
     def _remote_rows(self, shard: RowShard) -> Iterator[tuple[int, Row]]:
         rows = self._dataset(shard.split)
         chosen = rows.select(range(shard.first_row, shard.first_row + shard.num_rows))
-        for number, row in enumerate(chosen, start=shard.first_row):
-            yield number, row
+        yield from enumerate(chosen, start=shard.first_row)
 
     def _remote_fingerprint(self, split: str) -> str:
         return f"hf:{self._dataset(split)._fingerprint}"
