@@ -1,9 +1,9 @@
 """Metrics of one task: predicted texts against reference texts.
 
-A metric gives every example a *credit* from 0 to 100, the best over the example's references.
-A task's score is the mean credit, except where a metric is defined on the whole set only (BLEU,
-correlations, F1 over classes): there `corpus` computes the score, and `credit`, if there is one,
-is the nearest per-example quantity (used for showing examples and for bootstrap intervals).
+Most metrics give every example a *credit* from 0 to 100, the best over the example's references,
+and a task's score is the mean credit. A few are defined on a whole set only (BLEU, correlations,
+F1 over classes); they are reported, but never a task's headline, which needs credits for its
+intervals.
 
 Texts are stripped before they are compared, as P3's post-processing does.
 """
@@ -15,6 +15,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +33,14 @@ class Metric:
         name: what results call it.
         pair_credit: credit of one prediction against one reference, or None for a metric that
             only a whole set has.
-        corpus: the score of a whole set, or None where it is the mean credit.
+        corpus: the score of a whole set where that is not the mean credit, else None.
+        right_or_wrong: whether every credit is 0 or 100.
     """
 
     name: str
     pair_credit: Credit | None = None
     corpus: Corpus | None = None
+    right_or_wrong: bool = False
 
     def credit(self, prediction: str, references: Sequence[str]) -> float:
         """Credit of one prediction: the best over its references, 0 to 100.
@@ -141,7 +144,7 @@ def sentence_bleu(prediction: str, reference: str) -> float:
 def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """SacreBLEU with the `intl` tokenizer, as T5 reports it; references may differ in number."""
     most = max(len(group) for group in references)
-    streams = [
+    streams: list[Any] = [
         [group[i] if i < len(group) else None for group in references]  # None: no such reference
         for i in range(most)
     ]
@@ -212,21 +215,22 @@ def _number(text: str) -> float:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", accuracy),
-        Metric("contains_target", contains_target),
-        Metric("squad_exact_match", squad_exact_match),
+        Metric("accuracy", accuracy, right_or_wrong=True),
+        Metric("contains_target", contains_target, right_or_wrong=True),
+        Metric("squad_exact_match", squad_exact_match, right_or_wrong=True),
         Metric("squad_f1", squad_f1),
         Metric("rouge1", _rouge("rouge1", use_stemmer=False)),
         Metric("rouge2", _rouge("rouge2", use_stemmer=False)),
         Metric("rougeL", _rouge("rougeL", use_stemmer=False)),
         Metric("rougeLsum", _rouge("rougeLsum", use_stemmer=False)),
-        Metric("bleu", sentence_bleu, corpus_bleu),
+        Metric("sentence_bleu", sentence_bleu),
+        Metric("bleu", None, corpus_bleu),
         Metric("edit_similarity", edit_similarity),
         Metric("f1_macro", None, f1_macro),
         Metric("pearson", None, _correlation(by_rank=False)),
         Metric("spearman", None, _correlation(by_rank=True)),
         # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script).
-        Metric("tk_instruct_exact_match", tk_instruct_exact_match),
+        Metric("tk_instruct_exact_match", tk_instruct_exact_match, right_or_wrong=True),
         Metric("tk_instruct_rouge1", _rouge("rouge1", use_stemmer=True)),
         Metric("tk_instruct_rougeL", _rouge("rougeL", use_stemmer=True)),
     )
@@ -237,7 +241,7 @@ METRICS: Mapping[str, Metric] = {
 PROMPTSOURCE_METRICS: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("accuracy",),
     "rouge": ("rougeL", "rouge1", "rouge2", "rougeLsum"),
-    "bleu": ("bleu",),
+    "bleu": ("sentence_bleu", "bleu"),
     "squad": ("squad_f1", "squad_exact_match"),
     "trivia qa": ("squad_exact_match", "squad_f1"),
     "coqa f1": ("squad_f1",),

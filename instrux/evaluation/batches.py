@@ -1,0 +1,185 @@
+"""Examples of different lengths, and with different numbers of choices, in batches of few shapes.
+
+JAX compiles once a shape, so every length is rounded up to a power of two and examples are sorted
+by length before they are cut into batches: neighbours are alike, and little is padding. Choices do
+not lie in a rectangle [example, choice]: they form one list of rows, each knowing the example that
+owns it, so an example with two choices costs two rows beside one with twenty.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Tokens = Sequence[int]
+_SHORTEST_INPUTS = 32
+_SHORTEST_CHOICE = 4
+_CHOICE_TOKENS_PER_EXAMPLE = 128
+"""Bounds the logits of a batch: at most so many choice tokens an example on average."""
+
+
+@dataclass(frozen=True)
+class InputsBatch:
+    """Inputs alone.
+
+    Attributes:
+        examples: the position of each example in the sequence that was given; fewer than rows
+            where the batch is not full.
+        inputs: int32 [batch, inputs_length], padded with 0.
+    """
+
+    examples: tuple[int, ...]
+    inputs: np.ndarray
+
+
+@dataclass(frozen=True)
+class RankedBatch(InputsBatch):
+    """Inputs and the choices to score.
+
+    Attributes:
+        choices: int32 [rows, choice_length], padded with 0.
+        owners: int32 [rows], the row of `inputs` that a choice belongs to; 0 for padding rows.
+        choice_counts: how many rows each example of `examples` has, in that order.
+    """
+
+    choices: np.ndarray
+    owners: np.ndarray
+    choice_counts: tuple[int, ...]
+
+
+def length_bucket(length: int, *, shortest: int, longest: int) -> int:
+    """The static length for sequences up to `length`: a power of two, at most `longest`."""
+    return min(longest, max(shortest, 1 << max(0, length - 1).bit_length()))
+
+
+def inputs_batches(
+    inputs: Sequence[Tokens], *, batch_size: int, inputs_length: int, eos_id: int
+) -> Iterator[InputsBatch]:
+    """Cuts inputs into batches of `batch_size`, shortest first.
+
+    Args:
+        inputs: token ids, each at most `inputs_length` long.
+        batch_size: rows a batch; the last one is filled up with rows nobody reads.
+        inputs_length: the longest static length.
+        eos_id: stands where there is no input, so that no row is all padding.
+    """
+    order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
+    for start in range(0, len(order), batch_size):
+        members = order[start : start + batch_size]
+        yield InputsBatch(
+            tuple(members), _inputs_array(inputs, members, batch_size, inputs_length, eos_id)
+        )
+
+
+def ranked_batches(
+    inputs: Sequence[Tokens],
+    choices: Sequence[Sequence[Tokens]],
+    *,
+    batch_size: int,
+    inputs_length: int,
+    choice_length: int,
+    eos_id: int,
+) -> Iterator[RankedBatch]:
+    """Cuts inputs with their choices into batches of few shapes.
+
+    A batch is full at `batch_size` examples or when the rows for choices are used up. There are
+    as many rows as `batch_size` examples have choices on average, rounded up, and fewer where
+    choices are long; one example's choices are never parted.
+
+    Args:
+        inputs: token ids, each at most `inputs_length` long.
+        choices: token ids of each example's choices, end of sequence included, each at most
+            `choice_length` long.
+        batch_size: examples a batch.
+        inputs_length: the longest static length of inputs.
+        choice_length: the longest static length of a choice.
+        eos_id: stands where there is no input.
+    """
+    if not inputs:
+        return
+    lengths = [
+        length_bucket(
+            max(map(len, group), default=1), shortest=_SHORTEST_CHOICE, longest=choice_length
+        )
+        for group in choices
+    ]
+    buckets = [
+        length_bucket(len(tokens), shortest=_SHORTEST_INPUTS, longest=inputs_length)
+        for tokens in inputs
+    ]
+    order = sorted(range(len(inputs)), key=lambda i: (lengths[i], buckets[i], len(inputs[i])))
+    mean_choices = sum(map(len, choices)) / len(choices)
+    start = 0
+    while start < len(order):
+        rows = _choice_rows(mean_choices, batch_size, lengths[order[start]])
+        members = _fill(order[start:], choices, lengths, batch_size, rows)
+        start += len(members)
+        yield RankedBatch(
+            tuple(members),
+            _inputs_array(inputs, members, batch_size, inputs_length, eos_id),
+            *_choices_arrays(choices, members, rows, lengths, eos_id),
+        )
+
+
+def _choice_rows(mean_choices: float, batch_size: int, length: int) -> int:
+    wanted = batch_size * max(1, math.ceil(mean_choices))
+    affordable = max(1, batch_size * _CHOICE_TOKENS_PER_EXAMPLE // length)
+    return min(wanted, affordable)
+
+
+def _fill(
+    order: Sequence[int],
+    choices: Sequence[Sequence[Tokens]],
+    lengths: Sequence[int],
+    batch_size: int,
+    rows: int,
+) -> list[int]:
+    """The first examples of `order` that one batch holds; at least one, all of one choice length."""
+    members: list[int] = []
+    used = 0
+    for example in order[:batch_size]:
+        used += len(choices[example])
+        if members and (used > rows or lengths[example] != lengths[members[0]]):
+            break
+        members.append(example)
+    return members
+
+
+def _inputs_array(
+    inputs: Sequence[Tokens],
+    members: Sequence[int],
+    batch_size: int,
+    inputs_length: int,
+    eos_id: int,
+) -> np.ndarray:
+    longest = max(len(inputs[i]) for i in members)
+    length = length_bucket(
+        longest, shortest=min(_SHORTEST_INPUTS, inputs_length), longest=inputs_length
+    )
+    array = np.zeros((batch_size, length), np.int32)
+    array[:, 0] = eos_id  # a row of padding alone would attend to nothing
+    for row, example in enumerate(members):
+        if len(inputs[example]):
+            array[row, : len(inputs[example])] = inputs[example]
+    return array
+
+
+def _choices_arrays(
+    choices: Sequence[Sequence[Tokens]],
+    members: Sequence[int],
+    rows: int,
+    lengths: Sequence[int],
+    eos_id: int,
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    counts = tuple(len(choices[i]) for i in members)
+    # One example with more choices than a batch has rows gets a batch of its own, and larger.
+    rows = rows if sum(counts) <= rows else 1 << (sum(counts) - 1).bit_length()
+    tokens = np.zeros((rows, max(lengths[i] for i in members)), np.int32)
+    tokens[:, 0] = eos_id
+    owners = np.zeros(rows, np.int32)
+    flat = [(owner, choice) for owner, i in enumerate(members) for choice in choices[i]]
+    for row, (owner, choice) in enumerate(flat):
+        tokens[row, : len(choice)] = choice
+        owners[row] = owner
+    return tokens, owners, counts

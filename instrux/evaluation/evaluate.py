@@ -1,0 +1,384 @@
+"""Evaluates a model on rendered tasks: rank classification and generation, restartable by task.
+
+Under the evaluation's folder lie `predictions/<task>.jsonl`, then `tasks/<task>.json` (written
+after its predictions, with a digest of all that determined them), and at last `results.json`.
+A task whose digest is unchanged is not evaluated again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instrux.data.examples import RenderedExample
+from instrux.data.manifest import library_versions
+from instrux.errors import InputError
+from instrux.evaluation import aggregate, bootstrap, metrics
+from instrux.evaluation.metrics import Metric
+from instrux.evaluation.predictions import Prediction, read_predictions, write_predictions
+from instrux.evaluation.reader import OnDone, Reader
+from instrux.evaluation.results import (
+    FILE_NAME,
+    EvaluationResults,
+    TaskResult,
+    read_results,
+    read_task_result,
+    same_results,
+    write_results,
+)
+from instrux.evaluation.selection import EvaluationTask
+from instrux.progress import Progress, tell
+
+FORMAT = 1
+"""Raised whenever the same settings give other predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What is evaluated, and how, besides the tasks.
+
+    Attributes:
+        model_dir: the run, for the reader's information.
+        step: the checkpoint's step.
+        checkpoint: a fingerprint of the checkpoint's content.
+        reading: `dataclasses.asdict` of the reader's settings.
+        split: the split that is evaluated.
+        max_examples: examples a task at most; all where None.
+        rank_choices: whether answer choices are ranked where there are any; otherwise every
+            answer is generated, as FLAN does by default.
+    """
+
+    model_dir: str
+    step: int
+    checkpoint: str
+    reading: Mapping[str, Any]
+    split: str
+    max_examples: int | None = None
+    rank_choices: bool = True
+
+    def digest(self, task: EvaluationTask) -> str:
+        """Digest of everything that determines a task's predictions."""
+        reading = {k: v for k, v in self.reading.items() if k != "batch_size"}
+        content = {
+            **dataclasses.asdict(self),
+            "model_dir": "",
+            "reading": reading,
+            "format": FORMAT,
+            "task": task.name,
+            "examples": task.about.fingerprint,
+            "metrics": task.about.metrics,
+        }
+        text = json.dumps(content, sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def evaluate_tasks(
+    tasks: Sequence[EvaluationTask],
+    *,
+    open_reader: Callable[[], Reader],
+    folder: Path,
+    settings: EvaluationSettings,
+) -> EvaluationResults:
+    """Evaluates the tasks that have not been evaluated yet, and writes `results.json`.
+
+    Args:
+        tasks: what to evaluate.
+        open_reader: loads the model; called only if there is something to do.
+        folder: the evaluation's folder.
+        settings: what determines the predictions.
+    """
+    done = {task.name: _done(folder, task, settings) for task in tasks}
+    to_do = [task for task in tasks if done[task.name] is None]
+    if to_do:
+        if len(to_do) < len(tasks):
+            tell(f"evaluate: {len(tasks) - len(to_do)} of {len(tasks)} tasks are done already")
+        done |= _evaluate_all(to_do, open_reader(), folder, settings)
+    results = [
+        dataclasses.replace(result, group=task.group)
+        for task in tasks
+        if (result := done[task.name]) is not None
+    ]
+    return _finish(results, folder, settings, groups=[task.group for task in tasks])
+
+
+def _done(folder: Path, task: EvaluationTask, settings: EvaluationSettings) -> TaskResult | None:
+    """The task's result, if it was evaluated with the same settings."""
+    if not predictions_path(folder, task.name).exists():
+        return None
+    try:
+        result = read_task_result(_task_path(folder, task.name))
+    except InputError:
+        return None  # never written, or by another version: evaluated again
+    return result if result.settings_digest == settings.digest(task) else None
+
+
+def predictions_path(folder: Path, task: str) -> Path:
+    """Where a task's predictions lie in an evaluation's folder."""
+    return folder / "predictions" / f"{task}.jsonl"
+
+
+def _task_path(folder: Path, task: str) -> Path:
+    return folder / "tasks" / f"{task}.json"
+
+
+def _evaluate_all(
+    tasks: Sequence[EvaluationTask],
+    reader: Reader,
+    folder: Path,
+    settings: EvaluationSettings,
+) -> dict[str, TaskResult]:
+    shown = Progress("evaluate", total=sum(t.num_examples for t in tasks), unit="examples")
+    done: dict[str, TaskResult] = {}
+    for number, task in enumerate(tasks, start=1):
+        detail = f"{task.name} ({number} of {len(tasks)} tasks)"
+
+        def on_done(count: int, detail: str = detail) -> None:
+            shown.update(shown.done + count, detail)
+
+        result, predictions = evaluate_task(
+            task,
+            reader,
+            settings_digest=settings.digest(task),
+            rank_choices=settings.rank_choices,
+            on_done=on_done,
+        )
+        write_predictions(predictions_path(folder, task.name), predictions)
+        write_results(_task_path(folder, task.name), result)
+        done[task.name] = result
+    shown.finish(f"{len(tasks)} tasks")
+    return done
+
+
+def evaluate_task(
+    task: EvaluationTask,
+    reader: Reader,
+    *,
+    settings_digest: str = "",
+    rank_choices: bool = True,
+    on_done: OnDone = lambda count: None,
+) -> tuple[TaskResult, list[Prediction]]:
+    """Evaluates one task.
+
+    A task with answer choices is ranked: the prediction is the choice of the highest score, the
+    first of equals; it is right if it is the stripped target (or one of the references). An
+    example whose target is none of its choices, or that has no choices, is wrong.
+    """
+    started = time.monotonic()
+    examples = task.examples()
+    ranked = rank_choices and any(example.answer_choices for example in examples)
+    inputs = reader.tokenize_inputs([example.inputs for example in examples])
+    if ranked:
+        task_metrics = metrics.resolve_metrics(["accuracy"])
+        predictions = _ranked(examples, inputs, reader, on_done)
+    else:
+        task_metrics = metrics.resolve_metrics(task.about.metrics)
+        predictions = _generated(examples, inputs, reader, task_metrics[0], on_done)
+    limit = reader.settings.inputs_length
+    result = _task_result(task, task_metrics, examples, predictions, ranked=ranked)
+    return (
+        dataclasses.replace(
+            result,
+            num_truncated_inputs=sum(len(ids) > limit for ids in inputs),
+            settings_digest=settings_digest,
+            seconds=round(time.monotonic() - started, 3),
+        ),
+        predictions,
+    )
+
+
+def references(example: RenderedExample) -> tuple[str, ...]:
+    """All acceptable answers, stripped; the target is the first."""
+    return tuple(dict.fromkeys(t.strip() for t in (example.targets, *(example.references or ()))))
+
+
+def _ranked(
+    examples: Sequence[RenderedExample],
+    inputs: Sequence[Sequence[int]],
+    reader: Reader,
+    on_done: OnDone,
+) -> list[Prediction]:
+    choices = [example.answer_choices or () for example in examples]
+    made = []
+    for example, group, scores in zip(
+        examples, choices, reader.rank(inputs, choices, on_done=on_done), strict=True
+    ):
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"example {example.example_id} of template {example.template!r}: a choice's"
+                " log-probability is not a finite number; the checkpoint has diverged, or its"
+                " compute dtype overflows: evaluate another step, or in float32."
+            )
+        prediction = group[int(np.argmax(scores))] if group else ""  # argmax: first of equals
+        correct = bool(group) and prediction.strip() in references(example)
+        made.append(
+            Prediction(
+                example_id=example.example_id,
+                template=example.template,
+                inputs=example.inputs,
+                targets=example.targets,
+                prediction=prediction,
+                choices=group,
+                scores=tuple(round(float(score), 6) for score in scores),
+                correct=correct,
+                credit=100.0 * correct,
+            )
+        )
+    return made
+
+
+def _generated(
+    examples: Sequence[RenderedExample],
+    inputs: Sequence[Sequence[int]],
+    reader: Reader,
+    headline: Metric,
+    on_done: OnDone,
+) -> list[Prediction]:
+    made = []
+    for example, text in zip(examples, reader.generate(inputs, on_done=on_done), strict=True):
+        credit = headline.credit(text, references(example))
+        made.append(
+            Prediction(
+                example_id=example.example_id,
+                template=example.template,
+                inputs=example.inputs,
+                targets=example.targets,
+                prediction=text,
+                choices=None,
+                scores=None,
+                correct=credit == 100.0 if headline.right_or_wrong else None,
+                credit=credit,
+            )
+        )
+    return made
+
+
+def _task_result(
+    task: EvaluationTask,
+    task_metrics: Sequence[Metric],
+    examples: Sequence[RenderedExample],
+    predictions: Sequence[Prediction],
+    *,
+    ranked: bool,
+) -> TaskResult:
+    headline = task_metrics[0]
+    credits = np.asarray([prediction.credit for prediction in predictions])
+    answers = [references(example) for example in examples]
+    texts = [prediction.prediction for prediction in predictions]
+    scores = {metric.name: metric.score(texts, answers) for metric in task_metrics[1:]}
+    scores[headline.name] = float(credits.mean()) if len(credits) else float("nan")
+    if ranked:
+        scores |= _classification_metrics(task, predictions, answers)
+    choices = [{c.strip() for c in p.choices} for p in predictions if p.choices is not None]
+    return TaskResult(
+        task=task.name,
+        dataset=task.about.dataset,
+        template=task.about.template,
+        cluster=task.about.cluster,
+        group=task.group,
+        mode="rank" if ranked else "generate",
+        metric=headline.name,
+        score=scores[headline.name],
+        interval=_interval(credits, right_or_wrong=ranked or headline.right_or_wrong),
+        metrics=scores,
+        num_examples=len(examples),
+        num_without_correct_choice=sum(
+            not group & set(answer) for group, answer in zip(choices, answers, strict=False)
+        ),
+        num_truncated_inputs=0,
+        chance=_chance(predictions) if ranked else None,
+        majority=_majority(headline, answers),
+        original_task=task.about.original_task,
+        settings_digest="",
+        seconds=0.0,
+    )
+
+
+def _interval(credits: np.ndarray, *, right_or_wrong: bool):
+    if right_or_wrong:
+        return bootstrap.wilson(int((credits == 100.0).sum()), len(credits))
+    return bootstrap.normal_interval(credits)
+
+
+def _chance(predictions: Sequence[Prediction]) -> float:
+    """Mean of 1 / number of choices in percent."""
+    shares = [100.0 / len(p.choices) if p.choices else 0.0 for p in predictions]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def _majority(headline: Metric, answers: Sequence[tuple[str, ...]]) -> float:
+    """The headline metric of always answering with the most frequent target."""
+    if not answers:
+        return float("nan")
+    most_frequent, _ = Counter(answer[0] for answer in answers).most_common(1)[0]
+    return headline.score([most_frequent] * len(answers), answers)
+
+
+def _classification_metrics(
+    task: EvaluationTask, predictions: Sequence[Prediction], answers: Sequence[tuple[str, ...]]
+) -> dict[str, float]:
+    """Macro F1 where the classes are fixed, and the area under the curve where they are two."""
+    classes = task.about.answer_choices
+    if not classes:
+        return {}
+    found = {
+        "f1_macro": metrics.METRICS["f1_macro"].score([p.prediction for p in predictions], answers)
+    }
+    if len(classes) == 2 and all(p.scores is not None and len(p.scores) == 2 for p in predictions):
+        found["auc"] = metrics.area_under_curve(
+            [p.scores[1] - p.scores[0] for p in predictions if p.scores is not None],
+            [classes[1].strip() in answer for answer in answers],
+        )
+    return found
+
+
+def _finish(
+    results: Sequence[TaskResult],
+    folder: Path,
+    settings: EvaluationSettings,
+    *,
+    groups: Sequence[str],
+) -> EvaluationResults:
+    """Aggregates, and writes `results.json` unless it says the same already."""
+    results, credits = with_dataset_labels(results, folder)
+    made = EvaluationResults(
+        model_dir=settings.model_dir,
+        step=settings.step,
+        settings=dataclasses.asdict(settings),
+        versions=library_versions("jax", "numpy", "rouge-score", "sacrebleu"),
+        groups=tuple(dict.fromkeys(groups)),
+        tasks=tuple(results),
+        summaries=tuple(aggregate.summaries(aggregate.cells(results, credits))),
+    )
+    path = folder / FILE_NAME
+    try:
+        unchanged = same_results(read_results(path), made)
+    except InputError:  # absent, or of another version
+        unchanged = False
+    if unchanged:
+        tell(f"evaluate: {path}: complete, skipped")
+    else:
+        write_results(path, made)
+    return made
+
+
+def with_dataset_labels(
+    results: Sequence[TaskResult], folder: Path
+) -> tuple[list[TaskResult], dict[str, list[tuple[str, float]]]]:
+    """Reads the tasks' credits, and labels the results' datasets by the examples' ids."""
+    credits = {result.task: task_credits(folder, result.task) for result in results}
+    labels = aggregate.dataset_labels(
+        {task: pairs[0][0] for task, pairs in credits.items() if pairs}
+    )
+    return [dataclasses.replace(r, dataset=labels.get(r.task, r.dataset)) for r in results], credits
+
+
+def task_credits(folder: Path, task: str) -> list[tuple[str, float]]:
+    """The (example id, credit) pairs of a task, from its predictions."""
+    return [(p.example_id, p.credit) for p in read_predictions(predictions_path(folder, task))]

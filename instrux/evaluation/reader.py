@@ -1,0 +1,192 @@
+"""A model that reads text: scores answer choices, or writes an answer."""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from instrux.data.vocabularies import Vocabulary
+from instrux.errors import InputError
+from instrux.evaluation.batches import InputsBatch, inputs_batches, ranked_batches
+from instrux.models import decoding, scoring
+from instrux.models.t5 import T5
+
+_IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
+_Batch = TypeVar("_Batch", bound=InputsBatch)
+OnDone = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings:
+    """How text becomes arrays, and scores become a ranking.
+
+    Attributes:
+        inputs_length: longer inputs are cut here, in tokens.
+        targets_length: longer choices are cut here, in tokens, end of sequence included; also the
+            longest answer that is generated.
+        batch_size: examples a batch.
+        inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
+        normalize_lengths: whether a choice's score is divided by its tokens (T0: it is not).
+    """
+
+    inputs_length: int = 512
+    targets_length: int = 128
+    batch_size: int = 32
+    inputs_eos: bool = False
+    normalize_lengths: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("inputs_length", "targets_length", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"evaluation: {name} is {getattr(self, name)}; give 1 or more")
+
+
+class Reader:
+    """A model with its vocabulary, ready to rank and to generate.
+
+    Attributes:
+        settings: how it reads.
+    """
+
+    def __init__(
+        self,
+        model: T5,
+        params: Any,
+        vocabulary: Vocabulary,
+        settings: ReadingSettings,
+        *,
+        place: Callable[[np.ndarray], Any] = lambda array: array,
+    ) -> None:
+        """Compiles nothing yet: that happens at the first batch of each shape.
+
+        Args:
+            model: the model.
+            params: its parameters.
+            vocabulary: the one it was trained with.
+            settings: how it reads.
+            place: puts a batch's array on the devices, where there are several.
+        """
+        self.settings = settings
+        self._params = params
+        self._vocabulary = vocabulary
+        self._place = place
+
+        def score(params: Any, inputs: Any, choices: Any, owners: Any) -> jax.Array:
+            return scoring.score_choices(model, params, inputs, choices, owners)
+
+        def generate(params: Any, inputs: Any) -> jax.Array:
+            return decoding.greedy(
+                model,
+                params,
+                inputs,
+                max_decode_length=settings.targets_length,
+                eos_id=vocabulary.eos_id,
+            )
+
+        self._score = jax.jit(score)
+        self._generate = jax.jit(generate)
+
+    def tokenize_inputs(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of inputs, not yet cut at `inputs_length`."""
+        ids = self._vocabulary.encode_batch(list(texts))
+        end = [self._vocabulary.eos_id] if self.settings.inputs_eos else []
+        return [[*tokens, *end] for tokens in ids]
+
+    def rank(
+        self,
+        inputs: Sequence[Sequence[int]],
+        choices: Sequence[Sequence[str]],
+        *,
+        on_done: OnDone = lambda count: None,
+    ) -> list[np.ndarray]:
+        """Scores every choice of every example; each input is encoded once.
+
+        Args:
+            inputs: token ids of the inputs.
+            choices: the texts to choose among, of each.
+            on_done: told how many examples each finished batch held.
+
+        Returns:
+            For each example a float32 array [choices]: the sum of the log-probabilities of the
+            choice's tokens and of the end of sequence, in nats, or their mean under
+            `normalize_lengths`.
+        """
+        tokens = self._tokenize_choices(choices)
+        scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(inputs)
+        batches = ranked_batches(
+            [ids[: self.settings.inputs_length] for ids in inputs],
+            tokens,
+            batch_size=self.settings.batch_size,
+            inputs_length=self.settings.inputs_length,
+            choice_length=self.settings.targets_length,
+            eos_id=self._vocabulary.eos_id,
+        )
+        for batch, found in self._pipelined(
+            batches,
+            lambda batch: self._score(
+                self._params, *map(self._place, (batch.inputs, batch.choices, batch.owners))
+            ),
+        ):
+            ends = np.cumsum(batch.choice_counts)
+            for example, rows in zip(batch.examples, np.split(found, ends)[:-1], strict=True):
+                scores[example] = rows
+            on_done(len(batch.examples))
+        if self.settings.normalize_lengths:
+            return [
+                rows / np.asarray([len(ids) for ids in group], np.float32)
+                for rows, group in zip(scores, tokens, strict=True)
+            ]
+        return scores
+
+    def generate(
+        self, inputs: Sequence[Sequence[int]], *, on_done: OnDone = lambda count: None
+    ) -> list[str]:
+        """Writes an answer to each input, greedily.
+
+        Args:
+            inputs: token ids of the inputs.
+            on_done: told how many examples each finished batch held.
+        """
+        texts = [""] * len(inputs)
+        batches = inputs_batches(
+            [ids[: self.settings.inputs_length] for ids in inputs],
+            batch_size=self.settings.batch_size,
+            inputs_length=self.settings.inputs_length,
+            eos_id=self._vocabulary.eos_id,
+        )
+        for batch, found in self._pipelined(
+            batches, lambda batch: self._generate(self._params, self._place(batch.inputs))
+        ):
+            for example, ids in zip(batch.examples, found.tolist(), strict=False):
+                texts[example] = self._vocabulary.decode(ids).strip()
+            on_done(len(batch.examples))
+        return texts
+
+    def _tokenize_choices(self, choices: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """Token ids with end of sequence, each different text tokenised once."""
+        different = list(dict.fromkeys(text for group in choices for text in group))
+        room = self.settings.targets_length - 1
+        ids = {
+            text: [*tokens[:room], self._vocabulary.eos_id]
+            for text, tokens in zip(
+                different, self._vocabulary.encode_batch(different), strict=True
+            )
+        }
+        return [[ids[text] for text in group] for group in choices]
+
+    def _pipelined(
+        self, batches: Iterable[_Batch], call: Callable[[_Batch], jax.Array]
+    ) -> Iterator[tuple[_Batch, np.ndarray]]:
+        """Keeps the device busy: fetches a batch's result after the next one is under way."""
+        waiting: collections.deque[tuple[_Batch, jax.Array]] = collections.deque()
+        for batch in batches:
+            waiting.append((batch, call(batch)))
+            if len(waiting) > _IN_FLIGHT:
+                first, result = waiting.popleft()
+                yield first, np.asarray(result)
+        while waiting:
+            first, result = waiting.popleft()
+            yield first, np.asarray(result)
