@@ -1,0 +1,132 @@
+"""What a run's folder says about its model: `<model_dir>/model.json` and its own vocabulary file.
+
+model.json          sizes and settings of the model, vocabulary and its digest, lengths of rows
+vocabulary.model    a copy of the SentencePiece model, so that a run can be moved
+checkpoints/        see `checkpoints`
+metrics.jsonl       see `metrics_log`
+config.gin          the configuration that took effect
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+from instrux.models.t5 import T5Config
+
+_DESCRIPTION = "model.json"
+_VOCABULARY = "vocabulary.model"
+
+# Settings that change how a model is computed and not what it computes; a run may change them.
+_CHANGEABLE = frozenset(
+    {
+        "dropout_rate",
+        "dtype",
+        "remat",
+        "scan_layers",
+        "random_bits",
+        "attention",
+        "logits_chunk_mib",
+    }
+)
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """The model of a run.
+
+    Attributes:
+        model: its sizes and settings.
+        vocabulary: the vocabulary of its tokens.
+        vocabulary_digest: sha256 of the vocabulary's content.
+        inputs_length: encoder positions of a training row.
+        targets_length: decoder positions of a training row.
+    """
+
+    model: T5Config
+    vocabulary: VocabularySpec
+    vocabulary_digest: str
+    inputs_length: int
+    targets_length: int
+
+    @classmethod
+    def of(
+        cls, model: T5Config, vocabulary: VocabularySpec, *, inputs_length: int, targets_length: int
+    ) -> "RunDescription":
+        """Describes a model; reads the vocabulary's file for its digest."""
+        return cls(model, vocabulary, vocabulary.digest(), inputs_length, targets_length)
+
+    def write(self, model_dir: Path) -> None:
+        """Writes `model.json`, atomically, and the copy of the vocabulary's file."""
+        model_dir.mkdir(parents=True, exist_ok=True)
+        copy = model_dir / _VOCABULARY
+        source = self.vocabulary.path
+        if source is not None and not (copy.exists() and copy.samefile(source)):
+            partial = copy.with_name(copy.name + ".partial")
+            shutil.copyfile(source, partial)
+            partial.replace(copy)
+        content = {
+            "family": "t5",
+            "model": dataclasses.asdict(self.model),
+            "vocabulary": dataclasses.asdict(self.vocabulary),
+            "vocabulary_digest": self.vocabulary_digest,
+            "feature_lengths": {"inputs": self.inputs_length, "targets": self.targets_length},
+        }
+        partial = model_dir / (_DESCRIPTION + ".partial")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, model_dir / _DESCRIPTION)
+
+    @classmethod
+    def read(cls, model_dir: str | Path) -> "RunDescription":
+        """Reads `model.json`; the vocabulary is the run's own copy where there is one.
+
+        Raises:
+            InputError: the file is absent, or is not what `write` writes.
+        """
+        path = Path(model_dir) / _DESCRIPTION
+        if not path.exists():
+            raise InputError(
+                f"{model_dir}: no run here ({_DESCRIPTION} is absent); give a MODEL_DIR."
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            vocabulary = VocabularySpec(**content["vocabulary"])
+            copy = path.with_name(_VOCABULARY)
+            if vocabulary.path is not None and copy.exists():
+                vocabulary = dataclasses.replace(vocabulary, path=str(copy))
+            return cls(
+                model=T5Config(**content["model"]),
+                vocabulary=vocabulary,
+                vocabulary_digest=content["vocabulary_digest"],
+                inputs_length=content["feature_lengths"]["inputs"],
+                targets_length=content["feature_lengths"]["targets"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: not a run's description ({type(error).__name__}: {error}); restore the file"
+                " or give another MODEL_DIR."
+            ) from error
+
+    def check_continues(self, earlier: "RunDescription", model_dir: Path) -> None:
+        """Checks that a run with this description can go on where `earlier` stopped.
+
+        Raises:
+            InputError: the first field that differs, with both values.
+        """
+        old, new = dataclasses.asdict(earlier.model), dataclasses.asdict(self.model)
+        pairs: list[tuple[str, Any, Any]] = [
+            (f"model.{name}", old[name], new[name]) for name in old if name not in _CHANGEABLE
+        ]
+        for name in ("vocabulary_digest", "inputs_length", "targets_length"):
+            pairs.append((name, getattr(earlier, name), getattr(self, name)))
+        for name, before, now in pairs:
+            if before != now:
+                raise InputError(
+                    f"{model_dir / _DESCRIPTION}: the run there has {name} = {before}, this one has"
+                    f" {now}; set it back or choose another MODEL_DIR."
+                )

@@ -1,0 +1,338 @@
+"""`train`: fits a model to a mixture, from a packed set or straight from SeqIO.
+
+The same call goes on where an earlier one stopped, and does nothing where the run is complete.
+Imports no TensorFlow as long as the data is packed.
+"""
+
+import contextlib
+import fcntl
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+import gin
+from instrux.data.packed import PackedDataset, PackSettings
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+from instrux.models.t5 import T5, T5Config
+from instrux.progress import tell
+from instrux.training import compilation_cache
+from instrux.training.checkpoints import (
+    Checkpoints,
+    Position,
+    check_can_write,
+    latest_step,
+    load_params,
+)
+from instrux.training.flops import peak_flops_per_second, t5_flops
+from instrux.training.loop import BatchSource, LoopSettings, Session, TrainResult
+from instrux.training.mesh import MeshShape, make_mesh
+from instrux.training.optimizers import Adafactor, Optimizer
+from instrux.training.program import Program
+from instrux.training.run_folder import RunDescription
+from instrux.training.schedules import constant
+from instrux.training.train_step import StepSettings, TrainState
+
+SIGTERM_STATUS = 128 + signal.SIGTERM
+
+
+class TrainingData(NamedTuple):
+    """Rows to train on and what they need of a model.
+
+    Attributes:
+        source: the batches.
+        vocabulary: the vocabulary of their tokens.
+        vocab_size: token ids are below it.
+        inputs_length: encoder positions of a row.
+        targets_length: decoder positions of a row.
+    """
+
+    source: BatchSource
+    vocabulary: VocabularySpec
+    vocab_size: int
+    inputs_length: int
+    targets_length: int
+
+
+def train(
+    *,
+    model_dir: str,
+    data_dir: str,
+    model: T5Config,
+    batch_size: int,
+    train_steps: int,
+    pack: PackSettings | None = None,
+    mixture: str | None = None,
+    task_feature_lengths: Mapping[str, int] | None = None,
+    vocabulary: VocabularySpec | str | None = None,
+    module_imports: Sequence[str] = (),
+    use_cached: bool = False,
+    initial_checkpoint_path: str | None = None,
+    optimizer: Optimizer | None = None,
+    learning_rate: optax.Schedule | None = None,
+    mesh: MeshShape | None = None,
+    microbatches: int = 1,
+    z_loss: float = 1e-4,
+    label_smoothing: float = 0.0,
+    on_nonfinite: Literal["stop", "skip"] = "stop",
+    max_skipped_steps: int = 20,
+    seed: int = 0,
+    checkpoint_every_steps: int = 1000,
+    keep_checkpoints: int = 1,
+    keep_every_steps: int | None = None,
+    log_every_steps: int = 10,
+    eval_pack: PackSettings | None = None,
+    eval_every_steps: int | None = None,
+    eval_batches: int = 10,
+    max_seconds: float | None = None,
+    peak_flops: float | None = None,
+    tensorboard: bool = True,
+    compile_cache: str | bool = True,
+    distributed: bool = False,
+) -> TrainResult:
+    """Trains a run to `train_steps`, or goes on with it.
+
+    Args:
+        model_dir: the run's folder.
+        data_dir: folder with `packed/`, `rendered/` and `cache/`.
+        model: sizes and settings of the model.
+        batch_size: rows of a step over all devices.
+        train_steps: updates of the whole run.
+        pack: the packed set to train on; what `instrux pack` was given.
+        mixture: in place of `pack`, a SeqIO mixture or task to train on directly.
+        task_feature_lengths: with `mixture`, tokens a row: `{"inputs": 512, "targets": 128}`.
+        vocabulary: with `mixture`, a spec or its text (`bytes`, `/folder/name.model`); None for
+            the default of T0's tasks.
+        module_imports: with `mixture`, modules that register it.
+        use_cached: with `mixture`, whether to read the SeqIO cache in `data_dir`.
+        initial_checkpoint_path: a run's folder or one of its step folders, whose parameters a new
+            run starts from, with a fresh optimiser at step 0; ignored once the run has a
+            checkpoint of its own.
+        optimizer: its description; None for Adafactor as T5X has it.
+        learning_rate: the schedule; None for a constant 1e-3 (T0).
+        mesh: sizes of the mesh's axes; None for all devices on `data`.
+        microbatches: parts of a batch computed one after the other, to save memory.
+        z_loss: see `StepSettings`.
+        label_smoothing: see `StepSettings`.
+        on_nonfinite: see `StepSettings`.
+        max_skipped_steps: see `LoopSettings`.
+        seed: of parameters, dropout and the order of the data.
+        checkpoint_every_steps: see `LoopSettings`.
+        keep_checkpoints: see `LoopSettings`.
+        keep_every_steps: see `LoopSettings`.
+        log_every_steps: see `LoopSettings`.
+        eval_pack: a packed set whose loss is measured during training.
+        eval_every_steps: steps between such evaluations.
+        eval_batches: batches of each.
+        max_seconds: training time after which the run is complete though it made fewer steps.
+        peak_flops: FLOP/s of one device, for utilisation; None for the data sheet's bfloat16
+            figure, or on a CPU the rate of a short matrix product.
+        tensorboard: whether to write TensorBoard events.
+        compile_cache: False for none, True for the cache folder, or a folder.
+        distributed: whether this is one of several processes of a cluster that JAX recognises.
+
+    Returns:
+        How the session ended.
+
+    Raises:
+        InputError: the data, the model, the mesh or a checkpoint do not fit one another.
+        SystemExit: status 143 after SIGTERM, once a checkpoint was written.
+        KeyboardInterrupt: after Ctrl-C, likewise.
+    """
+    folder = Path(model_dir)
+    done = latest_step(folder)
+    if done is not None and done >= train_steps:
+        tell(f"train {model_dir}: complete at step {done:,}, skipped")
+        return TrainResult(done, "train_steps", seconds=0.0)
+    settings = LoopSettings(
+        train_steps=train_steps,
+        seed=seed,
+        checkpoint_every_steps=checkpoint_every_steps,
+        keep_checkpoints=keep_checkpoints,
+        keep_every_steps=keep_every_steps,
+        log_every_steps=log_every_steps,
+        eval_every_steps=eval_every_steps,
+        eval_batches=eval_batches,
+        max_seconds=max_seconds,
+        max_skipped_steps=max_skipped_steps,
+        tensorboard=tensorboard,
+    )
+    step_settings = StepSettings(
+        microbatches=microbatches,
+        z_loss=z_loss,
+        label_smoothing=label_smoothing,
+        on_nonfinite=on_nonfinite,
+    )
+    _prepare_jax(compile_cache, distributed)
+    data = _training_data(
+        pack, mixture, data_dir, task_feature_lengths, vocabulary, module_imports, use_cached
+    )
+    eval_data = None if eval_pack is None else _packed(eval_pack, data_dir)
+    description = _description(model, data)
+    devices = make_mesh(MeshShape() if mesh is None else mesh)
+    schedule = constant() if learning_rate is None else learning_rate
+    described = Adafactor() if optimizer is None else optimizer
+    program = Program(
+        T5(model),
+        described.build(schedule, T5(model).logical_axes()),
+        schedule,
+        mesh=devices,
+        batch_size=batch_size,
+        settings=step_settings,
+        seed=seed,
+    )
+    with _only_writer(folder):
+        check_can_write(folder, program.abstract_state)
+        if (folder / "model.json").exists():
+            description.check_continues(RunDescription.read(folder), folder)
+        checkpoints = Checkpoints(folder, keep=keep_checkpoints, keep_every_steps=keep_every_steps)
+        if done is not None and max_seconds is not None:
+            spent = checkpoints.position(done).seconds
+            if spent >= max_seconds:
+                tell(f"train {model_dir}: complete after {spent:.0f} s at step {done:,}, skipped")
+                checkpoints.close()
+                return TrainResult(done, "max_seconds", seconds=spent)
+        state, position = _start(program, checkpoints, initial_checkpoint_path, description)
+        if jax.process_index() == 0:
+            description.write(folder)
+            (folder / "config.gin").write_text(gin.operative_config_str(), encoding="utf-8")
+        session = Session(
+            program,
+            settings,
+            checkpoints,
+            model_dir=folder,
+            state=state,
+            position=position,
+            on_nonfinite=on_nonfinite,
+            flops=t5_flops(
+                model, inputs_length=data.inputs_length, targets_length=data.targets_length
+            ),
+            peak_flops_per_second=_total_peak(devices, peak_flops),
+            eval_source=None if eval_data is None else eval_data.source,
+        )
+        del state
+        result = session.run(data.source)
+    if result.signal == signal.SIGTERM:
+        raise SystemExit(SIGTERM_STATUS)
+    if result.signal is not None:
+        raise KeyboardInterrupt
+    return result
+
+
+def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
+    if compile_cache is not False:
+        compilation_cache.enable(None if compile_cache is True else compile_cache)
+    if distributed and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
+
+
+def _training_data(
+    pack: PackSettings | None,
+    mixture: str | None,
+    data_dir: str,
+    task_feature_lengths: Mapping[str, int] | None,
+    vocabulary: VocabularySpec | str | None,
+    module_imports: Sequence[str],
+    use_cached: bool,
+) -> TrainingData:
+    if pack is not None:
+        if mixture not in (None, pack.mixture):
+            raise InputError(
+                f"train: mixture is {mixture!r} and pack.mixture {pack.mixture!r}; give one of them."
+            )
+        return _packed(pack, data_dir)
+    raise InputError("train: give `pack` (a packed set).")
+
+
+def _packed(pack: PackSettings, data_dir: str) -> TrainingData:
+    dataset = PackedDataset(pack.folder(data_dir))
+    return TrainingData(
+        source=dataset,
+        vocabulary=pack.vocabulary,
+        vocab_size=dataset.manifest.vocab_size,
+        inputs_length=pack.inputs_length,
+        targets_length=pack.targets_length,
+    )
+
+
+def _description(model: T5Config, data: TrainingData) -> RunDescription:
+    if model.vocab_size < data.vocab_size:
+        raise InputError(
+            f"T5Config.vocab_size is {model.vocab_size}, but {data.vocabulary} has ids up to"
+            f" {data.vocab_size - 1}; set it to {data.vocab_size} or more."
+        )
+    return RunDescription.of(
+        model,
+        data.vocabulary,
+        inputs_length=data.inputs_length,
+        targets_length=data.targets_length,
+    )
+
+
+def _start(
+    program: Program,
+    checkpoints: Checkpoints,
+    initial_checkpoint_path: str | None,
+    description: RunDescription,
+) -> tuple[TrainState, Position]:
+    """The state to train from: the run's newest checkpoint, given parameters, or random ones."""
+    step = checkpoints.latest_step()
+    if step is not None:
+        restored = checkpoints.restore(program.abstract_state, step)
+        tell(f"train: going on from the checkpoint of step {step:,}")
+        return restored
+    if initial_checkpoint_path is None:
+        return program.init(), Position(0)
+    _check_same_vocabulary(initial_checkpoint_path, description)
+    loaded = load_params(initial_checkpoint_path, program.abstract_state.params)
+    tell(f"train: parameters of {initial_checkpoint_path}, step {loaded.step:,}")
+    return program.start_from(loaded.params), Position(0)
+
+
+def _check_same_vocabulary(initial_checkpoint_path: str, description: RunDescription) -> None:
+    path = Path(initial_checkpoint_path)
+    run = path if (path / "model.json").exists() else path.parent.parent
+    if not (run / "model.json").exists():
+        return
+    earlier = RunDescription.read(run)
+    if earlier.vocabulary_digest != description.vocabulary_digest:
+        raise InputError(
+            f"{initial_checkpoint_path}: trained with the vocabulary {earlier.vocabulary}, whose content"
+            f" differs from {description.vocabulary}; pack again with the former."
+        )
+
+
+def _total_peak(mesh: Mesh, peak_flops: float | None) -> float | None:
+    if peak_flops is None:
+        peak_flops = peak_flops_per_second(mesh.devices.flat[0])
+    return None if peak_flops is None else peak_flops * mesh.size
+
+
+@contextlib.contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Holds the run's folder against a second training process on this machine."""
+    if jax.process_index() != 0:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another MODEL_DIR."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: another process is training there; wait for it or choose another MODEL_DIR."
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
