@@ -1,0 +1,248 @@
+"""What a render job is to do, worked out on the machine that starts it.
+
+A job is a list of `SplitJob` (one split of one task, one manifest) and a list of `ReadUnit` (a run
+of rows, read once for all the jobs that want it). Both are plain data that travel to workers.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from instrux.data.files import write_json_atomically
+from instrux.data.manifest import same_settings
+from instrux.data.prompted_task import PromptedTask
+from instrux.data.rendered import RenderedSplit
+from instrux.data.sources_base import RowShard, RowSource
+from instrux.errors import InputError
+
+RENDER_FORMAT = 1  # raise it when the same settings would give other bytes
+ROWS_PER_SHARD = 25_000
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitJob:
+    """One split of one task, to be rendered.
+
+    Attributes:
+        task: the task, its template resolved.
+        split: the task's split.
+        rows: how many rows the source's split has.
+        num_shards: into how many files it is written.
+        settings: all that determines the bytes.
+        template_fields: names that the template takes from a row; () where that is not known.
+        data_dir: the folder that holds `rendered/`.
+    """
+
+    task: PromptedTask
+    split: str
+    rows: int
+    num_shards: int
+    settings: Mapping[str, Any]
+    template_fields: tuple[str, ...]
+    data_dir: str
+
+    @property
+    def output(self) -> RenderedSplit:
+        """Where it is written."""
+        return RenderedSplit(self.data_dir, self.task.name, self.split)
+
+    @property
+    def dead_letters_name(self) -> str:
+        """Name of the file that takes the rows that could not be rendered."""
+        return f"dead_letters.{self.split}.jsonl"
+
+    @property
+    def failure_name(self) -> str:
+        """Name of the file that says why the split has no manifest."""
+        return f"failed.{self.split}.json"
+
+    def metadata(self) -> dict[str, Any]:
+        """What later stages need to know of the task without any registry."""
+        task, template = self.task, self.task.template
+        fixed = getattr(template, "fixed_answer_choices", None)
+        return {
+            "dataset": task.source.dataset,
+            "config": task.source.config,
+            "template": getattr(template, "name", ""),
+            "cluster": task.cluster,
+            "metrics": list(task.metrics),
+            "answer_choices": list(fixed) if fixed is not None else None,
+            "original_task": task.original_task,
+            "train_examples": task.train_examples,
+        }
+
+    def is_done(self) -> bool:
+        """Whether its output is whole and was made with these settings."""
+        return self.output.completed().has_all_files(self.settings)
+
+    def refresh_metadata(self) -> None:
+        """Brings the manifest of a finished split up to date.
+
+        The tables around a task may change without changing a byte of its text.
+        """
+        completed = self.output.completed()
+        manifest = completed.manifest()
+        metadata = {**manifest.metadata, **self.metadata()}
+        if not same_settings(manifest.metadata, metadata):
+            fresh = dataclasses.replace(manifest, metadata=metadata)
+            write_json_atomically(completed.manifest_path, fresh.to_json())
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadUnit:
+    """Rows to be read once, and the jobs that want them.
+
+    Attributes:
+        source: where the rows come from.
+        shard: which rows.
+        jobs: positions of the jobs in the plan's list.
+    """
+
+    source: RowSource
+    shard: RowShard
+    jobs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderPlan:
+    """Jobs and the units of reading that serve them."""
+
+    jobs: tuple[SplitJob, ...]
+    units: tuple[ReadUnit, ...]
+
+    @cached_property
+    def renders(self) -> int:
+        """How many times a template will be applied."""
+        return sum(job.rows for job in self.jobs)
+
+
+class SourceReader:
+    """Asks each source once for the shards and the fingerprint of a split."""
+
+    def __init__(self) -> None:
+        self._shards: dict[tuple[str, str], list[RowShard]] = {}
+        self._fingerprints: dict[tuple[str, str], str] = {}
+
+    def shards(self, source: RowSource, split: str) -> list[RowShard]:
+        """The shards of a split.
+
+        Raises:
+            InputError: the split cannot be read, or has no rows.
+        """
+        key = source.key(), split
+        if key not in self._shards:
+            shards = source.shards(split)
+            if not any(shard.num_rows for shard in shards):
+                raise InputError(
+                    f"Split {split!r} of dataset {source.label!r} has no rows"
+                    + (f" ({shards[0].path})." if shards else ".")
+                )
+            self._shards[key] = shards
+        return self._shards[key]
+
+    def fingerprint(self, source: RowSource, split: str) -> str:
+        """The fingerprint of a split."""
+        key = source.key(), split
+        if key not in self._fingerprints:
+            self._fingerprints[key] = source.fingerprint(split)
+        return self._fingerprints[key]
+
+
+def split_job(
+    task: PromptedTask, split: str, *, data_dir: str, num_shards: int | None, reader: SourceReader
+) -> SplitJob:
+    """Works out one split of a task whose template is resolved."""
+    source_split = task.splits[split]
+    rows = sum(shard.num_rows for shard in reader.shards(task.source, source_split))
+    shards = num_shards if num_shards is not None else -(-rows // ROWS_PER_SHARD)
+    settings = {
+        "format": RENDER_FORMAT,
+        "dataset": task.source.dataset,
+        "config": task.source.config,
+        "source_split": source_split,
+        "fingerprint": reader.fingerprint(task.source, source_split),
+        "template": plain(task.template),
+        "seed": task.seed,
+        "truncate": task.truncate,
+        "strip": task.strip,
+        "num_shards": shards,
+    }
+    return SplitJob(
+        task=task,
+        split=split,
+        rows=rows,
+        num_shards=shards,
+        settings=settings,
+        template_fields=template_fields(task.template),
+        data_dir=data_dir,
+    )
+
+
+def make_plans(
+    jobs: Iterable[SplitJob], reader: SourceReader, *, bytes_at_once: float = float("inf")
+) -> Iterator[RenderPlan]:
+    """Groups jobs that read the same rows; each plan renders about `bytes_at_once` at most.
+
+    A dataset whose renders are larger than that is read once for every plan it is spread over.
+    """
+    by_rows: dict[tuple[str, str], list[SplitJob]] = {}
+    for job in jobs:
+        by_rows.setdefault((job.task.source.key(), job.task.splits[job.split]), []).append(job)
+    gathered: list[list[SplitJob]] = []
+    size = 0.0
+    for group in by_rows.values():
+        each = _bytes_of_rows(reader.shards(group[0].task.source, _source_split(group[0])))
+        while group:
+            fitting = int(max(0.0, bytes_at_once - size) // each) if size + each > 0 else len(group)
+            if bytes_at_once == float("inf"):
+                fitting = len(group)
+            if fitting == 0 and gathered:
+                yield _plan(gathered, reader)
+                gathered, size = [], 0.0
+                continue
+            taken, group = group[: max(1, fitting)], group[max(1, fitting) :]
+            gathered.append(taken)
+            size += each * len(taken)
+    if gathered:
+        yield _plan(gathered, reader)
+
+
+def _plan(groups: Sequence[Sequence[SplitJob]], reader: SourceReader) -> RenderPlan:
+    jobs: list[SplitJob] = []
+    units = []
+    for group in groups:
+        positions = tuple(range(len(jobs), len(jobs) + len(group)))
+        jobs += group
+        source = group[0].task.source
+        for shard in reader.shards(source, _source_split(group[0])):
+            units.append(ReadUnit(source, shard, positions))
+    return RenderPlan(tuple(jobs), tuple(units))
+
+
+def _source_split(job: SplitJob) -> str:
+    return job.task.splits[job.split]
+
+
+def _bytes_of_rows(shards: Sequence[RowShard]) -> float:
+    """A guess at the bytes that one template makes of these rows: as many as are read."""
+    kilobyte = 1024.0
+    in_lines = [shard.end - shard.start for shard in shards if shard.format == "jsonl"]
+    return float(sum(in_lines)) if in_lines else kilobyte * sum(shard.num_rows for shard in shards)
+
+
+def plain(value: Any) -> Any:
+    """A template (or any value) as JSON data that names its class, for settings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+        return {"class": type(value).__name__, **fields}
+    return json.loads(json.dumps(value, default=str))
+
+
+def template_fields(template: Any) -> tuple[str, ...]:
+    """Names that a Jinja template takes from the row; () for templates of another kind."""
+    declared = getattr(template, "fields", None)
+    return tuple(sorted(declared)) if declared else ()

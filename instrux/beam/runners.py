@@ -1,0 +1,214 @@
+"""Runs a pipeline: Beam's own options in, progress out, a user's mistake as one line.
+
+Without `--runner` (or with DirectRunner) Beam's FnApiRunner runs in this process. The name
+DirectRunner is not handed on, because Beam then looks for Prism first, a program it would fetch
+from a public host. With `--direct_num_workers N` the work goes to N processes.
+"""
+
+import argparse
+import logging
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms import environments
+
+from instrux.errors import InputError, did_you_mean
+
+_LOCAL_RUNNERS = {None, "DirectRunner", "FnApiRunner", "direct"}
+_WATCH_EVERY_SECS = 0.2
+
+
+def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
+    """Parses Beam's options.
+
+    Raises:
+        InputError: an option that Beam does not know, or a value that it does not take.
+    """
+    if any(arg.split("=")[-1].endswith("DaskRunner") for arg in beam_args):
+        _require_dask()
+    parser = _OptionsParser(allow_abbrev=False, add_help=False)
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(beam_args))
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        name = unknown[0].partition("=")[0]
+        raise InputError(f"Beam has no option {name!r}." + did_you_mean(name, known))
+    return PipelineOptions(list(beam_args))
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether Beam's FnApiRunner runs the pipeline, all data between stages in memory."""
+    return options.view_as(StandardOptions).runner in _LOCAL_RUNNERS
+
+
+def shares_this_machine(options: PipelineOptions) -> bool:
+    """Whether workers can write into a folder of this machine."""
+    runner = options.view_as(StandardOptions).runner or ""
+    return is_local(options) or "Dask" in runner
+
+
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object],
+    options: PipelineOptions,
+    *,
+    watch: Callable[[], None] | None = None,
+) -> None:
+    """Builds a pipeline, runs it to its end, and calls `watch` a few times a second meanwhile.
+
+    Raises:
+        InputError: the one that a worker raised, wherever it ran.
+        RuntimeError: any other failure, with what the workers said.
+    """
+    with tempfile.TemporaryDirectory(prefix="instrux-workers-") as folder:
+        log = Path(folder) / "stderr"
+        job = _Job(build, options, log)
+        with _quiet_beam(options), _SilentThread(job.thread, log):
+            job.thread.start()
+            while job.thread.is_alive():
+                job.thread.join(_WATCH_EVERY_SECS)
+                if watch is not None:
+                    watch()
+        if job.error is not None:
+            _raise_plainly(job.error, log)
+
+
+class _Job:
+    """A pipeline that runs in a thread of its own."""
+
+    def __init__(
+        self, build: Callable[[beam.Pipeline], object], options: PipelineOptions, log: Path
+    ) -> None:
+        self._build, self._options, self._log = build, options, log
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="beam", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            pipeline = beam.Pipeline(
+                runner=_runner(self._options, self._log), options=self._options
+            )
+            self._build(pipeline)
+            result: Any = pipeline.run()
+            try:
+                result.wait_until_finish()
+            finally:
+                if (client := getattr(result, "client", None)) is not None:
+                    client.close()  # Dask's
+            if result.state != beam.runners.runner.PipelineState.DONE:
+                raise RuntimeError(f"The Beam job ended in state {result.state}.")
+        except BaseException as error:
+            self.error = error
+
+
+def _runner(options: PipelineOptions, log: Path) -> Any:
+    if not is_local(options):
+        return None  # Beam makes it from the options
+    direct = options.view_as(DirectOptions)
+    one_worker = direct.direct_num_workers == 1
+    if direct.direct_running_mode == "multi_threading" or one_worker:
+        return FnApiRunner()
+    # The mode is taken back and the processes are named here, so that what they say at their start
+    # and end goes to a file: it is read only if they fail.
+    direct.direct_running_mode = "in_memory"
+    command = f"exec {sys.executable} -m apache_beam.runners.worker.sdk_worker_main 2>>{log}"
+    return FnApiRunner(
+        default_environment=environments.SubprocessSDKEnvironment.from_command_string(command)
+    )
+
+
+@contextmanager
+def _quiet_beam(options: PipelineOptions) -> Iterator[None]:
+    """Keeps Beam's loggers still on this machine's runners; their errors come as exceptions."""
+    if not shares_this_machine(options):
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in ("apache_beam", "distributed")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _SilentThread:
+    """While it lasts, what one thread prints to stderr goes to a file; others print as before.
+
+    Beam's worker prints the traceback of whatever a DoFn raises, besides raising it.
+    """
+
+    def __init__(self, thread: threading.Thread, log: Path) -> None:
+        self._main = threading.main_thread()
+        self._current = threading.current_thread()
+        self._log = log
+
+    def __enter__(self) -> None:
+        self._stderr = sys.stderr
+        self._file = self._log.open("a")
+        sys.stderr = self  # type: ignore[assignment]
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr = self._stderr
+        self._file.close()
+
+    def _stream(self) -> Any:
+        here = threading.current_thread()
+        return self._stderr if here in (self._main, self._current) else self._file
+
+    def write(self, text: str) -> int:
+        return self._stream().write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream(), name)
+
+
+class _OptionsParser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise InputError(f"Options of Beam: {message}.")
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+        from apache_beam.runners.dask import dask_runner  # noqa: F401  # its import adds options
+    except ImportError as error:
+        raise InputError("DaskRunner needs `pip install 'instrux[dask]'`.") from error
+
+
+def _raise_plainly(error: BaseException, log: Path) -> None:
+    """Raises what a worker meant.
+
+    Runners hand on a worker's exception as itself, as the cause of another, or as text.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, InputError):
+            raise InputError(_without_beam_note(str(link))) from None
+        link = link.__cause__
+    names = "|".join(kind.__name__ for kind in _all_kinds(InputError))
+    if found := re.findall(rf"^(?:[\w.]+\.)?(?:{names}): (.+)$", str(error), re.MULTILINE):
+        raise InputError(_without_beam_note(found[-1])) from None
+    said = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+    if said:
+        error.add_note(f"The workers said at the end:\n{said}")
+    raise error
+
+
+def _without_beam_note(message: str) -> str:
+    return re.sub(r" \[while running '.*", "", message, flags=re.DOTALL)
+
+
+def _all_kinds(kind: type) -> list[type]:
+    return [kind, *(each for sub in kind.__subclasses__() for each in _all_kinds(sub))]

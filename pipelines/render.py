@@ -1,0 +1,260 @@
+"""Raw rows to rendered TFRecords: each dataset is read once, for all its templates and splits."""
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from instrux.beam.finish import FinishedSplits, FinishSettings
+from instrux.beam.plan import RenderPlan, SourceReader, SplitJob, make_plans, split_job
+from instrux.beam.read import ReadUnits
+from instrux.beam.render import RenderedBlobs
+from instrux.beam.rows_done import total_done
+from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
+from instrux.beam.write import WrittenFiles
+from instrux.data.manifest import COMPLETED, read_manifest
+from instrux.data.prompted_task import PromptedTask
+from instrux.errors import InputError, did_you_mean
+from instrux.progress import Progress, tell
+
+_BYTES_IN_MEMORY = 512 << 20  # rendered at once where the runner keeps all data in memory
+_SKIPPED_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderResult:
+    """What a render did.
+
+    Attributes:
+        rendered: (task, split) of what was made.
+        skipped: (task, split) of what was complete already.
+        examples: examples written.
+        rows: rows times templates, rendered or not.
+        failed: how many of those went to the dead letters.
+        seconds: wall-clock time.
+    """
+
+    rendered: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
+    examples: int
+    rows: int
+    failed: int
+    seconds: float
+
+
+def render(
+    *,
+    tasks: Sequence[PromptedTask],
+    data_dir: str | Path,
+    splits: Sequence[str] | None = None,
+    beam_args: Sequence[str] = (),
+    num_shards: int | None = None,
+    max_bad_share: float = 0.01,
+    allow_missing_fields: bool = False,
+    seed: int | None = None,
+) -> RenderResult:
+    """Renders tasks into `<data_dir>/rendered/<task>/`; what is complete is skipped.
+
+    Args:
+        tasks: what to render.
+        data_dir: the folder that takes `rendered/`.
+        splits: the tasks' splits to render; None is all. A task without one of them is rendered
+            in those it has.
+        beam_args: Beam's own options, as `--direct_num_workers=4` or `--runner=DaskRunner`.
+        num_shards: files per split; None chooses by the number of rows.
+        max_bad_share: the largest share of a split's rows that may fail, from 0 to 1.
+        allow_missing_fields: whether a template may name a field that no row of a split has.
+        seed: of the templates' random choices, instead of the tasks' own.
+
+    Raises:
+        InputError: a task, a dataset, a row, a template, an option or a folder is wrong. Splits
+            that are in order are complete all the same.
+    """
+    started = time.time()
+    options = pipeline_options(beam_args)
+    _check_numbers(num_shards, max_bad_share)
+    reader = SourceReader()
+    wanted = _wanted(_with_seed(tasks, seed), splits)
+    try:
+        jobs = [
+            split_job(task, split, data_dir=str(data_dir), num_shards=num_shards, reader=reader)
+            for task, split in wanted
+        ]
+        is_done = [job.is_done() for job in jobs]
+        for job, whole in zip(jobs, is_done, strict=True):
+            if whole:
+                job.refresh_metadata()
+        done = [job for job, whole in zip(jobs, is_done, strict=True) if whole]
+        missing = [job for job, whole in zip(jobs, is_done, strict=True) if not whole]
+        _tell_skipped(done)
+        settings = FinishSettings(
+            max_bad_share=max_bad_share,
+            allow_missing_fields=allow_missing_fields,
+            arguments={
+                "splits": list(splits) if splits is not None else None,
+                "num_shards": num_shards,
+                "max_bad_share": max_bad_share,
+                "allow_missing_fields": allow_missing_fields,
+                "seed": seed,
+                "beam_args": list(beam_args),
+            },
+            started=started,
+        )
+        _make_ready(missing)
+        try:
+            _run(missing, reader, settings, options)
+        finally:
+            _mark_completed(jobs)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or data_dir}: cannot be used ({error.strerror or error})."
+        ) from error
+    return _result(done, missing, time.time() - started)
+
+
+def _check_numbers(num_shards: int | None, max_bad_share: float) -> None:
+    if num_shards is not None and not 1 <= num_shards < 100_000:
+        raise InputError(f"num_shards is {num_shards}: it must be from 1 to 99999.")
+    if not 0 <= max_bad_share <= 1:
+        raise InputError(f"max_bad_share is {max_bad_share}: it is a share, from 0 to 1.")
+
+
+def _with_seed(tasks: Iterable[PromptedTask], seed: int | None) -> list[PromptedTask]:
+    seeded = [task if seed is None else dataclasses.replace(task, seed=seed) for task in tasks]
+    return [task.resolve() for task in seeded]
+
+
+def _wanted(
+    tasks: Sequence[PromptedTask], splits: Sequence[str] | None
+) -> list[tuple[PromptedTask, str]]:
+    """The (task, split) pairs asked for, in order."""
+    if not tasks:
+        raise InputError("No task to render: name at least one.")
+    names = [task.name for task in tasks]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"Task {twice[0]!r} is named twice.")
+    known = {split for task in tasks for split in task.splits}
+    for split in splits if splits is not None else ():
+        if split not in known:
+            raise InputError(
+                f"No task has a split {split!r}; there are {sorted(known)}."
+                + did_you_mean(split, known)
+            )
+    return [
+        (task, split)
+        for task in tasks
+        for split in task.splits
+        if splits is None or split in splits
+    ]
+
+
+def _tell_skipped(done: Sequence[SplitJob]) -> None:
+    for job in done[:_SKIPPED_SHOWN]:
+        tell(f"render {job.task.name}, {job.split}: complete, skipped")
+    if len(done) > _SKIPPED_SHOWN:
+        tell(f"render: {len(done) - _SKIPPED_SHOWN} more splits: complete, skipped")
+
+
+def _make_ready(jobs: Iterable[SplitJob]) -> None:
+    """Removes what earlier runs left of these splits."""
+    for job in jobs:
+        job.output.completed().start(
+            also=(f"{job.split}.tfrecord-*", job.dead_letters_name, job.failure_name)
+        )
+
+
+def _run(jobs: Sequence[SplitJob], reader: SourceReader, settings: FinishSettings, options) -> None:
+    at_once = _BYTES_IN_MEMORY if is_local(options) else float("inf")
+    shown = Progress("render", total=sum(job.rows for job in jobs), unit="examples")
+    before = 0
+    problems: list[str] = []
+    for plan in make_plans(jobs, reader, bytes_at_once=at_once):
+        _run_plan(plan, settings, options, shown, before)
+        before += plan.renders
+        problems += [problem for job in plan.jobs if (problem := _problem(job))]
+    if problems:
+        others = f" (and {len(problems) - 1} more splits)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + others)
+    if jobs:
+        _finish_progress(shown, jobs)
+
+
+def _run_plan(
+    plan: RenderPlan, settings: FinishSettings, options, shown: Progress, before: int
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="instrux-render-") as folder:
+        watched = shares_this_machine(options)
+
+        def build(pipeline) -> None:
+            _ = (
+                pipeline
+                | "Read" >> ReadUnits(plan.units)
+                | "Render" >> RenderedBlobs(plan, folder if watched else "")
+                | "Write" >> WrittenFiles([str(job.output.folder) for job in plan.jobs])
+                | "Finish" >> FinishedSplits(plan, settings)
+            )
+
+        def watch() -> None:
+            shown.update(before + total_done(folder))
+
+        run_pipeline(build, options, watch=watch if watched else None)
+
+
+def _problem(job: SplitJob) -> str:
+    """Why a split that was run has no manifest; "" if it has one."""
+    if job.is_done():
+        return ""
+    try:
+        return json.loads((job.output.folder / job.failure_name).read_text())["problem"]
+    except FileNotFoundError:
+        return (
+            f"Task {job.task.name!r}, split {job.split!r}: the job ended and left no manifest in "
+            f"{job.output.folder}; is that folder one that the workers write to?"
+        )
+
+
+def _mark_completed(jobs: Iterable[SplitJob]) -> None:
+    """Writes `COMPLETED` for the tasks of which every split asked for is whole."""
+    whole: dict[Path, bool] = {}
+    for job in jobs:
+        whole[job.output.folder] = whole.get(job.output.folder, True) and job.is_done()
+    for folder, is_whole in whole.items():
+        if is_whole:
+            (folder / COMPLETED).touch()
+
+
+def _finish_progress(shown: Progress, jobs: Sequence[SplitJob]) -> None:
+    manifests = [job.output.completed().manifest() for job in jobs]
+    shown.done = sum(manifest.counts["examples"] for manifest in manifests)
+    details = [f"{sum(m.counts['bytes'] for m in manifests) / 1e6:,.1f} MB"]
+    left_out: dict[str, int] = {}
+    for manifest in manifests:
+        for reason, count in manifest.dropped.items():
+            left_out[reason] = left_out.get(reason, 0) + count
+    details += [f"{count:,} {reason}" for reason, count in sorted(left_out.items())]
+    shown.finish(", ".join(details))
+    _tell_missing_fields(jobs)
+
+
+def _tell_missing_fields(jobs: Sequence[SplitJob]) -> None:
+    for job in jobs:
+        manifest = job.output.completed().manifest()
+        for field, rows in manifest.metadata["missing_fields"].items():
+            tell(
+                f"render {job.task.name}, {job.split}: {rows:,} of {manifest.counts['rows']:,} rows "
+                f"have no field {field!r} (missing_field); it was rendered as nothing"
+            )
+
+
+def _result(done: Sequence[SplitJob], made: Sequence[SplitJob], seconds: float) -> RenderResult:
+    manifests = [read_manifest(job.output.completed().manifest_path) for job in made]
+    return RenderResult(
+        rendered=tuple((job.task.name, job.split) for job in made),
+        skipped=tuple((job.task.name, job.split) for job in done),
+        examples=sum(manifest.counts["examples"] for manifest in manifests),
+        rows=sum(manifest.counts["rows"] for manifest in manifests),
+        failed=sum(manifest.counts["failed"] for manifest in manifests),
+        seconds=seconds,
+    )
