@@ -29,7 +29,7 @@ NI_CASES = Path(__file__).parents[3] / "../shared/specs/ni_metric_cases.jsonl"
         # bigrams "a b", "b c" against "b c", "c d": 1 of 2 each
         ("rouge2", "a b c", ["b c d"], 50),
         ("rougeL", "a x b c", ["a b c"], 100 * 2 * (3 / 4) * 1 / (3 / 4 + 1)),
-        ("bleu", "the cat sat on the mat", ["the cat sat on the mat"], 100),
+        ("sentence_bleu", "the cat sat on the mat", ["the cat sat on the mat"], 100),
         # "ab" of "abc" matches: 2 * 2 / (2 + 3)
         ("edit_similarity", "ab", ["abc"], 80),
     ],
