@@ -166,7 +166,7 @@ def _make_ready(jobs: Iterable[SplitJob]) -> None:
 
 
 def _run(jobs: Sequence[SplitJob], reader: SourceReader, settings: FinishSettings, options) -> None:
-    at_once = _BYTES_IN_MEMORY if is_local(options) else float("inf")
+    at_once = _BYTES_IN_MEMORY if is_local(options) else None
     shown = Progress("render", total=sum(job.rows for job in jobs), unit="examples")
     before = 0
     problems: list[str] = []

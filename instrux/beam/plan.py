@@ -181,26 +181,29 @@ def split_job(
 
 
 def make_plans(
-    jobs: Iterable[SplitJob], reader: SourceReader, *, bytes_at_once: float = float("inf")
+    jobs: Iterable[SplitJob], reader: SourceReader, *, bytes_at_once: int | None = None
 ) -> Iterator[RenderPlan]:
     """Groups jobs that read the same rows; each plan renders about `bytes_at_once` at most.
 
     A dataset whose renders are larger than that is read once for every plan it is spread over.
+
+    Args:
+        jobs: what is to be rendered.
+        reader: knows the shards of the jobs' sources.
+        bytes_at_once: about how much one plan may render; None is all in one plan.
     """
     by_rows: dict[tuple[str, str], list[SplitJob]] = {}
     for job in jobs:
         by_rows.setdefault((job.task.source.key(), job.task.splits[job.split]), []).append(job)
     gathered: list[list[SplitJob]] = []
-    size = 0.0
+    size = 0
     for group in by_rows.values():
         each = _bytes_of_rows(reader.shards(group[0].task.source, _source_split(group[0])))
         while group:
-            fitting = int(max(0.0, bytes_at_once - size) // each) if size + each > 0 else len(group)
-            if bytes_at_once == float("inf"):
-                fitting = len(group)
-            if fitting == 0 and gathered:
+            fitting = len(group) if bytes_at_once is None else (bytes_at_once - size) // each
+            if fitting <= 0 and gathered:
                 yield _plan(gathered, reader)
-                gathered, size = [], 0.0
+                gathered, size = [], 0
                 continue
             taken, group = group[: max(1, fitting)], group[max(1, fitting) :]
             gathered.append(taken)
@@ -225,11 +228,11 @@ def _source_split(job: SplitJob) -> str:
     return job.task.splits[job.split]
 
 
-def _bytes_of_rows(shards: Sequence[RowShard]) -> float:
+def _bytes_of_rows(shards: Sequence[RowShard]) -> int:
     """A guess at the bytes that one template makes of these rows: as many as are read."""
-    kilobyte = 1024.0
     in_lines = [shard.end - shard.start for shard in shards if shard.format == "jsonl"]
-    return float(sum(in_lines)) if in_lines else kilobyte * sum(shard.num_rows for shard in shards)
+    guess = sum(in_lines) if in_lines else 1024 * sum(shard.num_rows for shard in shards)
+    return max(1, guess)
 
 
 def plain(value: Any) -> Any:

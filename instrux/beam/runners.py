@@ -7,7 +7,9 @@ from a public host. With `--direct_num_workers N` the work goes to N processes.
 
 import argparse
 import logging
+import os
 import re
+import shlex
 import sys
 import tempfile
 import threading
@@ -24,11 +26,12 @@ from apache_beam.transforms import environments
 from instrux.errors import InputError, did_you_mean
 
 _LOCAL_RUNNERS = {None, "DirectRunner", "FnApiRunner", "direct"}
+_DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 _WATCH_EVERY_SECS = 0.2
 
 
 def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Parses Beam's options.
+    """Parses Beam's options, as `--runner=DaskRunner` or `--direct_num_workers=4`.
 
     Raises:
         InputError: an option that Beam does not know, or a value that it does not take.
@@ -43,7 +46,13 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
         known = [option for action in parser._actions for option in action.option_strings]
         name = unknown[0].partition("=")[0]
         raise InputError(f"Beam has no option {name!r}." + did_you_mean(name, known))
-    return PipelineOptions(list(beam_args))
+    options = PipelineOptions(list(beam_args))
+    standard = options.view_as(StandardOptions)
+    if standard.runner == "DaskRunner":
+        standard.runner = _DASK  # the one runner that Beam knows by its full name only
+    if not is_local(options):
+        _require_runner(standard.runner)
+    return options
 
 
 def is_local(options: PipelineOptions) -> bool:
@@ -120,7 +129,9 @@ def _runner(options: PipelineOptions, log: Path) -> Any:
     # The mode is taken back and the processes are named here, so that what they say at their start
     # and end goes to a file: it is read only if they fail.
     direct.direct_running_mode = "in_memory"
-    command = f"exec {sys.executable} -m apache_beam.runners.worker.sdk_worker_main 2>>{log}"
+    path = shlex.quote(os.pathsep.join(map(os.path.abspath, sys.path)))  # "" there means here
+    worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    command = f"PYTHONPATH={path} exec {worker} 2>>{shlex.quote(str(log))}"
     return FnApiRunner(
         default_environment=environments.SubprocessSDKEnvironment.from_command_string(command)
     )
@@ -177,6 +188,14 @@ class _SilentThread:
 class _OptionsParser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise InputError(f"Options of Beam: {message}.")
+
+
+def _require_runner(name: str) -> None:
+    try:
+        beam.runners.create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"Beam cannot make the runner {name!r}: {reason}") from error
 
 
 def _require_dask() -> None:
