@@ -73,7 +73,7 @@ def _place(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
+        if not frame.filename.startswith("<")  # frozen importlib, generated code
     ]
     # The innermost line outside libraries: what a library complains of was called from there.
     for frame in reversed(frames):
