@@ -7,7 +7,6 @@ plain data behind a name, which is what the Beam jobs send to their workers.
 Registering reads nothing: no rows, no template files, no vocabulary.
 """
 
-import fnmatch
 import functools
 import math
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import seqio
 
 from instrux.data import seqio_metrics
+from instrux.data.lookup import find_name, mixture_rates, prompted_task, resolve_names
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.seqio_source import PromptedTaskSource
 from instrux.data.sources import RowSource
@@ -26,11 +26,10 @@ from instrux.data.task_names import (
     check_mixture_name,
     check_task_name,
     task_name,
-    undotted,
 )
 from instrux.data.user_modules import load_modules
 from instrux.data.vocabularies import VocabularySpec
-from instrux.errors import InputError, did_you_mean
+from instrux.errors import InputError
 from instrux.prompts import Template, TemplateReference
 
 __all__ = [
@@ -45,11 +44,6 @@ __all__ = [
 ]
 
 MetricFn = Callable[..., Mapping[str, float]]
-
-_HINT = "If it is one of yours, name its module with --module_import"
-
-
-# --- Adding ------------------------------------------------------------------------------------
 
 
 def default_output_features() -> Mapping[str, seqio.Feature]:
@@ -86,35 +80,7 @@ def add_prompted_task(
     Raises:
         InputError: the name is illegal, or another task or mixture has it.
     """
-    features = default_output_features() if output_features is None else output_features
-    if task.name.endswith(SCORE_EVAL_SUFFIX):
-        raise InputError(
-            f"task {task.name!r}: names that end in {SCORE_EVAL_SUFFIX!r} are those of twins for "
-            "rank classification; choose another"
-        )
-    plain = _TaskDefinition(
-        name=check_task_name(task.name),
-        source=PromptedTaskSource(task),
-        output_features=features,
-        postprocess_fn=seqio_metrics.ChoiceClasses(task),
-        metric_fns=tuple(metric_fns),
-    )
-    definitions = [plain]
-    if score_eval and _has_answer_choices(task):
-        definitions.append(
-            _TaskDefinition(
-                name=task.name + SCORE_EVAL_SUFFIX,
-                source=PromptedTaskSource(task, rank_choices=True),
-                output_features=features,
-                postprocess_fn=seqio_metrics.rank_target,
-                metric_fns=(seqio_metrics.rank_classification,),
-            )
-        )
-    # Both are checked before either is added: a conflict leaves nothing half-registered.
-    absent = [definition for definition in definitions if not definition.is_registered()]
-    for definition in absent:
-        definition.register()
-    return [definition.name for definition in definitions]
+    return _register(_definitions(task, output_features, score_eval, metric_fns))
 
 
 def add_dataset(
@@ -170,11 +136,13 @@ def add_dataset(
             original_task=not isinstance(template, Template)
             or template.metadata.original_task is not False,
         )
-    return [
-        name
-        for task in tasks.values()
-        for name in add_prompted_task(task, output_features=output_features, metric_fns=metric_fns)
-    ]
+    return _register(
+        [
+            definition
+            for task in tasks.values()
+            for definition in _definitions(task, output_features, True, metric_fns)
+        ]
+    )
 
 
 def add_mixture(name: str, rates: Mapping[str, float]) -> str:
@@ -200,7 +168,7 @@ def add_mixture(name: str, rates: Mapping[str, float]) -> str:
             raise InputError(
                 f"mixture {name!r}: the rate of {member!r} is {rate}; give one above 0"
             )
-        members[_find(member, whose=f"mixture {name!r}: ")] = rate
+        members[find_name(member, whose=f"mixture {name!r}: ")] = rate
     if name in seqio.TaskRegistry.names():
         raise InputError(f"mixture {name!r}: {_describe_task(name)} has that name; choose another")
     if name in seqio.MixtureRegistry.names():
@@ -213,61 +181,6 @@ def add_mixture(name: str, rates: Mapping[str, float]) -> str:
         return name
     seqio.MixtureRegistry.add(name, list(members.items()), source_info=_caller_info())
     return name
-
-
-# --- Finding -----------------------------------------------------------------------------------
-
-
-def prompted_task(name: str) -> PromptedTask:
-    """Gives the plain data of a registered task; of the base task for a twin.
-
-    Raises:
-        InputError: there is no such task, or it was registered by other means.
-    """
-    source = seqio.TaskRegistry.get(_find(name, mixtures=False)).source
-    if not isinstance(source, PromptedTaskSource):
-        raise InputError(
-            f"task {name!r} is SeqIO's own, with no prompted task behind it; it can be cached and "
-            "trained on, and not rendered"
-        )
-    return source.task
-
-
-def resolve_names(patterns: Iterable[str]) -> list[str]:
-    """Gives the names of the tasks that names of tasks, names of mixtures and globs stand for.
-
-    A glob (`super_glue_*`) is matched against tasks, twins for rank classification included, and
-    against mixtures. Dots may be spelled as underscores.
-
-    Returns:
-        Names in the order of `patterns`, each once; those of a glob or a mixture are sorted.
-
-    Raises:
-        InputError: a name is unknown, or a glob matches nothing.
-    """
-    names: dict[str, None] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        for name in _matches(pattern):
-            if name in seqio.MixtureRegistry.names():
-                names.update(dict.fromkeys(t.name for t in seqio.MixtureRegistry.get(name).tasks))
-            else:
-                names[name] = None
-    return list(names)
-
-
-def mixture_rates(name: str) -> dict[str, float]:
-    """Gives the rate of every task of a mixture, with mixtures inside it spread over theirs.
-
-    A task is taken as a mixture of itself.
-
-    Raises:
-        InputError: there is no such mixture or task.
-    """
-    found = _find(name)
-    if found in seqio.TaskRegistry.names():
-        return {found: 1.0}
-    mixture = seqio.MixtureRegistry.get(found)
-    return {task.name: mixture.get_rate(task) for task in mixture.tasks}
 
 
 # --- The rest ----------------------------------------------------------------------------------
@@ -321,6 +234,45 @@ class _TaskDefinition:
         )
 
 
+def _definitions(
+    task: PromptedTask,
+    output_features: Mapping[str, seqio.Feature] | None,
+    score_eval: bool,
+    metric_fns: Sequence[MetricFn],
+) -> list[_TaskDefinition]:
+    """Gives a task's definition and, if it is to have one, its twin's."""
+    features = default_output_features() if output_features is None else output_features
+    if task.name.endswith(SCORE_EVAL_SUFFIX):
+        raise InputError(
+            f"task {task.name!r}: names that end in {SCORE_EVAL_SUFFIX!r} are those of twins for "
+            "rank classification; choose another"
+        )
+    plain = _TaskDefinition(
+        name=check_task_name(task.name),
+        source=PromptedTaskSource(task),
+        output_features=features,
+        postprocess_fn=seqio_metrics.ChoiceClasses(task),
+        metric_fns=tuple(metric_fns),
+    )
+    if not (score_eval and _has_answer_choices(task)):
+        return [plain]
+    twin = _TaskDefinition(
+        name=task.name + SCORE_EVAL_SUFFIX,
+        source=PromptedTaskSource(task, rank_choices=True),
+        output_features=features,
+        postprocess_fn=seqio_metrics.rank_target,
+        metric_fns=(seqio_metrics.rank_classification,),
+    )
+    return [plain, twin]
+
+
+def _register(definitions: Sequence[_TaskDefinition]) -> list[str]:
+    """Registers all or, where one is in conflict with what is registered, none."""
+    for definition in [each for each in definitions if not each.is_registered()]:
+        definition.register()
+    return [definition.name for definition in definitions]
+
+
 @functools.cache
 def _features(spec: VocabularySpec) -> Mapping[str, seqio.Feature]:
     vocabulary = spec.to_seqio()
@@ -338,30 +290,6 @@ def _metrics(template: Template | TemplateReference) -> tuple[str, ...]:
     if not isinstance(template, Template):
         return ("accuracy",)
     return tuple(template.metadata.metrics or ()) or ("accuracy",)
-
-
-def _find(name: str, *, mixtures: bool = True, whose: str = "") -> str:
-    """Gives the registered spelling of a name."""
-    kind = "task or mixture" if mixtures else "task"
-    known = {*seqio.TaskRegistry.names(), *(seqio.MixtureRegistry.names() if mixtures else ())}
-    if name in known:
-        return name
-    spelled_otherwise = [other for other in known if undotted(other) == undotted(name)]
-    if len(spelled_otherwise) == 1:
-        return spelled_otherwise[0]
-    if not mixtures and name in seqio.MixtureRegistry.names():
-        raise InputError(f"{whose}{name!r} is a mixture, and a task is needed here")
-    raise InputError(f"{whose}unknown {kind} {name!r}.{did_you_mean(name, known)} {_HINT}.")
-
-
-def _matches(pattern: str) -> list[str]:
-    if not any(character in pattern for character in "*?["):
-        return [_find(pattern)]
-    known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
-    found = sorted(fnmatch.filter(known, pattern))
-    if not found:
-        raise InputError(f"no task or mixture matches {pattern!r}. {_HINT}.")
-    return found
 
 
 def _describe_task(name: str) -> str:
