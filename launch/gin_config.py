@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gin
+
 from instrux.errors import InputError, did_you_mean
 
 _MACRO_BINDING = re.compile(r"\s*([A-Za-z_]\w*)\s*=")

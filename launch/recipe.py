@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 import gin
+
 from instrux import progress
 from instrux.errors import InputError, did_you_mean
 from launch import gin_config, stages

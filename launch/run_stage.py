@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import gin
+
 from launch import declarations, entry, gin_config, stages
 
 

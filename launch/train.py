@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import gin
 import jax
 import optax
 from jax.sharding import Mesh
 
-import gin
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
