@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grain
 import numpy as np
@@ -52,9 +53,8 @@ class PackedDataset:
         if verify:
             self.verify()
         shards = [shard for shard in self.manifest.shards if shard.rows]
-        self._records = grain.sources.ArrayRecordDataSource(
-            [_WholeFile(str(self.folder / shard.name), shard.rows) for shard in shards]
-        )
+        files: Any = [_WholeFile(str(self.folder / shard.name), shard.rows) for shard in shards]
+        self._records: Any = grain.sources.ArrayRecordDataSource(files)
 
     def __len__(self) -> int:
         """Number of packed rows."""
@@ -207,9 +207,9 @@ class _Batches:
     def __len__(self) -> int:
         return _ENDLESS
 
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return self.dataset.batch(
-            int(step),
+            int(index),
             self.batch_size,
             self.seed,
             process_index=self.process_index,

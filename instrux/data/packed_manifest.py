@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ MANIFEST_NAME = "manifest.json"
 COMPLETED_NAME = "COMPLETED"
 FORMAT = 1
 """Raised whenever the bytes of a packed dataset change for the same settings."""
+
+
+_EXAMPLES_A_SHARD = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,8 @@ class PackSettings:
         num_examples: examples taken in all, repeats counted.
         split: the rendered split that is read.
         seed: chooses the examples that are repeated and the order of all.
-        num_shards: files written; each is packed on one worker, from its own examples.
+        num_shards: files written; each is packed in one piece on one worker. None makes one for
+            every 100,000 examples, which take some 100 MB of memory at 512 and 128 tokens.
         inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
     """
 
@@ -41,20 +46,27 @@ class PackSettings:
     num_examples: int
     split: str = "train"
     seed: int = 0
-    num_shards: int = 1
+    num_shards: int | None = None
     inputs_eos: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("inputs_length", "targets_length", "num_examples", "num_shards"):
+        for name in ("inputs_length", "targets_length", "num_examples", "shard_count"):
             if getattr(self, name) < 1:
                 raise InputError(
                     f"pack {self.mixture}: {name} is {getattr(self, name)}; give 1 or more"
                 )
-        if self.num_shards > self.num_examples:
+        if self.shard_count > self.num_examples:
             raise InputError(
-                f"pack {self.mixture}: num_shards is {self.num_shards} for {self.num_examples} examples; "
-                "give at most one shard an example"
+                f"pack {self.mixture}: num_shards is {self.num_shards} for {self.num_examples} "
+                "examples; give at most one shard an example"
             )
+
+    @property
+    def shard_count(self) -> int:
+        """Number of files written."""
+        if self.num_shards is None:
+            return math.ceil(self.num_examples / _EXAMPLES_A_SHARD)
+        return self.num_shards
 
     def identity(self) -> dict[str, Any]:
         """Gives what the bytes depend on; a vocabulary counts by its content, not by its path.
@@ -63,6 +75,7 @@ class PackSettings:
             InputError: the vocabulary's file cannot be read.
         """
         settings = dataclasses.asdict(self)
+        settings["num_shards"] = self.shard_count
         settings["vocabulary"] = {
             "digest": self.vocabulary.digest(),
             "extra_ids": self.vocabulary.extra_ids,
@@ -78,7 +91,7 @@ class PackSettings:
         """
         identity = json.dumps(self.identity(), sort_keys=True)
         digits = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        return Path(data_dir) / "packed" / f"{self.mixture.replace(':', '_')}-{digits}"
+        return Path(data_dir) / "packed" / f"{self.mixture}-{digits}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +154,8 @@ class PackManifest:
         examples: examples in all, repeats counted.
         inputs_efficiency: share of encoder positions that hold a token.
         targets_efficiency: share of decoder positions that hold a token.
-        rows_lower_bound: no packing of each shard's examples has fewer rows than the sum of the
-            shards' bounds (`packing_bounds.lower_bound`).
+        rows_lower_bound: no packing of these examples has fewer rows, were they all in one shard
+            (`packing_bounds.lower_bound`).
         instrux_version: the version that packed.
     """
 

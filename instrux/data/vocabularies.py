@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from instrux.data.vocabulary_release import t5_vocabulary_path
 from instrux.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,19 +76,26 @@ class Vocabulary(abc.ABC):
 
 
 class SentencePieceVocabulary(Vocabulary):
-    """A SentencePiece model and its extra ids."""
+    """A SentencePiece model and its extra ids.
+
+    Pickled, it takes the model along: a worker needs no file.
+    """
 
     def __init__(
         self,
         processor: "sentencepiece.SentencePieceProcessor",
         *,
-        digest: str,
+        serialized: bytes,
         extra_ids: int,
     ) -> None:
-        super().__init__(digest, extra_ids)
+        super().__init__(_sha256(serialized), extra_ids)
         self._processor = processor
+        self._serialized = serialized
         self.eos_id = processor.eos_id()
         self.unk_id = processor.unk_id()
+
+    def __reduce__(self) -> tuple:
+        return _load_sentencepiece, (self._serialized, self.extra_ids)
 
     @property
     def vocab_size(self) -> int:
@@ -176,8 +184,7 @@ class VocabularySpec:
         named = os.environ.get("INSTRUX_VOCABULARY")
         if named:
             return cls.parse(named)
-        cache = os.environ.get("INSTRUX_CACHE") or Path.home() / ".cache" / "instrux"
-        return cls("sentencepiece", str(Path(cache) / "vocab" / "t5_32000.model"))
+        return cls("sentencepiece", str(t5_vocabulary_path()))
 
     def __str__(self) -> str:
         return f"{self.path or 'bytes'}:{self.extra_ids}"
@@ -253,7 +260,7 @@ def _load_sentencepiece(serialized: bytes, extra_ids: int) -> SentencePieceVocab
         raise _BadModelError(
             "it has no end-of-sequence id; train it with eos_id=1 as `instrux vocab` does"
         )
-    return SentencePieceVocabulary(processor, digest=_sha256(serialized), extra_ids=extra_ids)
+    return SentencePieceVocabulary(processor, serialized=serialized, extra_ids=extra_ids)
 
 
 def _with_extra_ids(serialized: bytes, extra_ids: int) -> bytes:
@@ -261,8 +268,9 @@ def _with_extra_ids(serialized: bytes, extra_ids: int) -> bytes:
     from google.protobuf.message import DecodeError
     from sentencepiece import sentencepiece_model_pb2
 
+    proto: Any = sentencepiece_model_pb2
     try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(serialized)
+        model = proto.ModelProto.FromString(serialized)
     except DecodeError as error:
         raise _BadModelError(
             "not a SentencePiece model (its protocol buffer cannot be read)"
@@ -271,7 +279,7 @@ def _with_extra_ids(serialized: bytes, extra_ids: int) -> bytes:
         model.pieces.add(
             piece=f"▁<extra_id_{number}>",
             score=0.0,
-            type=sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED,
+            type=proto.ModelProto.SentencePiece.USER_DEFINED,
         )
     return model.SerializeToString()
 
