@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from instrux.beam.template_fields import template_fields
 from instrux.data.files import write_json_atomically
 from instrux.data.manifest import same_settings
 from instrux.data.prompted_task import PromptedTask
@@ -243,9 +244,3 @@ def plain(value: Any) -> Any:
         }
         return {"class": type(value).__name__, **fields}
     return json.loads(json.dumps(value, default=str))
-
-
-def template_fields(template: Any) -> tuple[str, ...]:
-    """Names that a Jinja template takes from the row; () for templates of another kind."""
-    declared = getattr(template, "fields", None)
-    return tuple(sorted(declared)) if declared else ()

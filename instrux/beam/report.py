@@ -30,7 +30,7 @@ class RowReport:
 
     def to_bytes(self) -> bytes:
         """As one element."""
-        return json.dumps(dataclasses.asdict(self)).encode()
+        return json.dumps(vars(self)).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RowReport":

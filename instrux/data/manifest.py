@@ -142,10 +142,11 @@ class CompletedFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.completed_path.unlink(missing_ok=True)
         try:
-            listed = [self.folder / Path(file.name).name for file in self.manifest().files]
+            names = [Path(file.name).name for file in self.manifest().files]
         except InputError:
-            listed = []
+            names = []
         self.manifest_path.unlink(missing_ok=True)
+        listed = [self.folder / name for name in names if name]
         for path in [*listed, *(path for glob in also for path in self.folder.glob(glob))]:
             path.unlink(missing_ok=True)
         remove_partial_files(self.folder)
@@ -167,7 +168,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         return Manifest.from_json(json.loads(path.read_text()))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such manifest; run the stage that writes it.") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a manifest; delete it and run the stage again.") from error
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from instrux.data.examples import RenderedExample
 from instrux.data.sources_base import RowSource
+from instrux.prompts.randomness import seeded_rng
 
 if TYPE_CHECKING:
     from instrux.prompts import Template, TemplateReference
@@ -63,6 +65,10 @@ class PromptedTask:
         resolve: Any = getattr(self.template, "resolve", None)
         return self if resolve is None else dataclasses.replace(self, template=resolve())
 
+    @cached_property
+    def _draws(self) -> bool:
+        return getattr(self.template, "draws", True)
+
     def render(self, row: Mapping[str, Any], example_id: str) -> RenderedExample | Skipped:
         """Applies the template to a row as T0's pipeline does.
 
@@ -74,13 +80,11 @@ class PromptedTask:
             InputError: the template cannot be rendered with this row.
         """
         template: Any = self.template
-        from instrux.prompts.randomness import seeded_rng
-
+        # Making a generator takes as long as rendering a short template, so only those that may
+        # draw get one.
+        rng = seeded_rng(self.seed, example_id, template.name) if self._draws else None
         rendered = template.apply(
-            with_field_names(row),
-            rng=seeded_rng(self.seed, example_id, template.name),
-            truncate=self.truncate,
-            strip=self.strip,
+            with_field_names(row), rng=rng, truncate=self.truncate, strip=self.strip
         )
         if len(rendered.parts) != 2:
             return Skipped(NOT_APPLICABLE if len(rendered.parts) < 2 else MORE_THAN_TWO_PARTS)
