@@ -224,6 +224,20 @@ class VocabularySpec:
             str(Path(self.path).expanduser()), extra_ids=self.extra_ids
         )
 
+    @classmethod
+    def from_seqio(cls, vocabulary: "seqio.Vocabulary") -> "VocabularySpec | None":
+        """Gives the specification of SeqIO's vocabulary; None if ours could not give its ids."""
+        import seqio
+
+        if type(vocabulary) is seqio.ByteVocabulary:
+            return cls("bytes", None, vocabulary.extra_ids)
+        if type(vocabulary) is not seqio.SentencePieceVocabulary:
+            return None
+        path = vocabulary.sentencepiece_model_file
+        same = cls("sentencepiece", path, vocabulary.extra_ids)
+        # Equal to what `to_seqio` makes: no other normaliser, no other order of the extra ids.
+        return same if vocabulary == same.to_seqio() else None
+
 
 class _BadModelError(ValueError):
     """Bytes that are no SentencePiece model that we can use."""
