@@ -22,7 +22,12 @@ from instrux.data.manifest import library_versions
 from instrux.errors import InputError
 from instrux.evaluation import aggregate, bootstrap, metrics
 from instrux.evaluation.metrics import Metric
-from instrux.evaluation.predictions import Prediction, read_predictions, write_predictions
+from instrux.evaluation.predictions import (
+    Prediction,
+    predictions_path,
+    task_credits,
+    write_predictions,
+)
 from instrux.evaluation.reader import OnDone, Reader
 from instrux.evaluation.results import (
     FILE_NAME,
@@ -117,11 +122,6 @@ def _done(folder: Path, task: EvaluationTask, settings: EvaluationSettings) -> T
     except InputError:
         return None  # never written, or by another version: evaluated again
     return result if result.settings_digest == settings.digest(task) else None
-
-
-def predictions_path(folder: Path, task: str) -> Path:
-    """Where a task's predictions lie in an evaluation's folder."""
-    return folder / "predictions" / f"{task}.jsonl"
 
 
 def _task_path(folder: Path, task: str) -> Path:
@@ -377,8 +377,3 @@ def with_dataset_labels(
         {task: pairs[0][0] for task, pairs in credits.items() if pairs}
     )
     return [dataclasses.replace(r, dataset=labels.get(r.task, r.dataset)) for r in results], credits
-
-
-def task_credits(folder: Path, task: str) -> list[tuple[str, float]]:
-    """The (example id, credit) pairs of a task, from its predictions."""
-    return [(p.example_id, p.credit) for p in read_predictions(predictions_path(folder, task))]

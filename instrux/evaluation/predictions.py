@@ -37,6 +37,16 @@ class Prediction:
     credit: float
 
 
+def predictions_path(folder: Path, task: str) -> Path:
+    """Where a task's predictions lie in an evaluation's folder."""
+    return folder / "predictions" / f"{task}.jsonl"
+
+
+def task_credits(folder: Path, task: str) -> list[tuple[str, float]]:
+    """The (example id, credit) pairs of a task, from its predictions."""
+    return [(p.example_id, p.credit) for p in read_predictions(predictions_path(folder, task))]
+
+
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Writes one JSON object a line, whole or not at all."""
     lines = (json.dumps(asdict(p), ensure_ascii=False, allow_nan=False) for p in predictions)

@@ -1,0 +1,374 @@
+"""The report: one self-contained HTML page, and its figures as PNG files beside it.
+
+The page holds no script and asks the network for nothing. All text goes through a template that
+escapes it, since inputs and predictions are whatever a dataset or a model made them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from instrux.data.files import write_atomically
+from instrux.data.packed_manifest import PackManifest
+from instrux.errors import InputError
+from instrux.evaluation import plots, training_plots
+from instrux.evaluation.compare import Arm, CellKey, Comparison, arms, compare_groups
+from instrux.evaluation.drawing import ARM_COLOURS, Drawing
+from instrux.evaluation.plots import AblationPoint, Level, PromptScores
+from instrux.evaluation.report_examples import ShownExample, shown_examples
+from instrux.evaluation.report_tables import (
+    PromptRow,
+    all_keys,
+    dataset_tables,
+    interquartile_range,
+    prompt_rows,
+    training_rows,
+)
+from instrux.evaluation.runs import INSTRUCTIONS, EvaluatedRun
+from instrux.evaluation.verdict import GAIN, LOSS, UNCLEAR, Verdict, ablation_sentence, judge
+
+_MOST_ROWS = 40
+"""A figure of prompts with more datasets than this shows clusters instead."""
+_SIGNS = {GAIN: "✓", LOSS: "✗", UNCLEAR: "?"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report.
+
+    Attributes:
+        html: the page.
+        drawings: its figures.
+        verdict: what its first lines say.
+        arms: the kinds of run that it compares.
+        comparisons: the numbers behind the verdict.
+    """
+
+    html: str
+    drawings: tuple[Drawing, ...]
+    verdict: Verdict
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class PromptFigure:
+    """A figure of prompts with its heading."""
+
+    title: str
+    drawing: Drawing
+    caption: str
+
+
+@dataclass(frozen=True)
+class AblationSection:
+    """Scores against training prompts, in one group."""
+
+    title: str
+    sentence: str | None
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class MixtureSection:
+    """One packed dataset."""
+
+    title: str
+    summary: str
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class DatasetSection:
+    """The prompts of one dataset, and examples."""
+
+    title: str
+    detail: str
+    prompts: tuple[PromptRow, ...]
+    examples: tuple[ShownExample, ...]
+
+
+def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> Report:
+    """Puts a report together.
+
+    Args:
+        runs: what to show; with a single one there is nothing to compare it with but chance.
+        title: the page's heading.
+        seed: of the bootstrap's draws and of the examples shown.
+
+    Raises:
+        InputError: there is no run.
+    """
+    if not runs:
+        raise InputError("report: no runs; give at least one RunForReport.")
+    all_arms = arms(runs)
+    comparisons = compare_groups(all_arms, seed=seed)
+    verdict = judge(comparisons)
+    groups = list(dict.fromkeys((key[1], key[2]) for key in all_keys(all_arms)))
+    groups.sort(key=lambda group: _place(group, comparisons))
+    overview = plots.overview(comparisons, all_arms) if comparisons else None
+    figures = [_prompt_figure(all_arms, number, *group) for number, group in enumerate(groups)]
+    ablations = _ablations(all_arms, comparisons)
+    curves = _curves(all_arms)
+    mixtures = _mixtures(runs)
+    names = [arm.name for arm in all_arms]
+    reference = next((c.reference.arm.name for c in comparisons if c.reference), None)
+    drawings = [overview, *(a.drawing for a in ablations), *(f.drawing for f in figures), curves]
+    drawings += [mixture.drawing for mixture in mixtures]
+    html = _template().render(
+        title=title,
+        colours=ARM_COLOURS,
+        signs=_SIGNS,
+        verdict=verdict,
+        overview=overview,
+        cautions=_cautions(runs),
+        ablations=ablations,
+        prompt_figures=figures,
+        tables=dataset_tables(all_arms, groups, seed=seed),
+        arm_names=names,
+        reference_name=reference,
+        columns=5 + 3 * len(names),
+        training=training_rows(all_arms),
+        curves=curves,
+        mixtures=mixtures,
+        datasets=[_dataset_section(all_arms, key, seed) for key in all_keys(all_arms)],
+        settings=[_settings(run) for run in runs],
+        notes=[note for run in runs for note in run.notes],
+    )
+    found = tuple(drawing for drawing in drawings if drawing is not None)
+    return Report(html, found, verdict, tuple(all_arms), tuple(comparisons))
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes the page, and each figure as `<page's stem>_<figure>.png` beside it."""
+    for drawing in report.drawings:
+        write_atomically(path.parent / f"{path.stem}_{drawing.name}.png", [drawing.png])
+    write_atomically(path, [report.html.encode(errors="replace")])
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html")
+
+
+def _place(group: tuple[str, str], comparisons: Sequence[Comparison]) -> int:
+    known = [(comparison.group, comparison.metric) for comparison in comparisons]
+    return known.index(group) if group in known else len(known)
+
+
+def _prompt_figure(all_arms: Sequence[Arm], number: int, group: str, metric: str) -> PromptFigure:
+    keys = [key for key in all_keys(all_arms) if key[1:] == (group, metric)]
+    by_cluster = len(keys) > _MOST_ROWS
+    rows: dict[str, list[CellKey]] = {}
+    for key in keys:
+        rows.setdefault(_first_cell(all_arms, key).cluster if by_cluster else key[0], []).append(
+            key
+        )
+    title = _heading(group, metric)
+    modes = {r.mode for key in keys for r in _first_cell(all_arms, key).results}
+    drawing = plots.prompts(
+        f"prompts_{number}",
+        title,
+        [
+            _prompt_scores(all_arms, label or "no cluster", members)
+            for label, members in rows.items()
+        ],
+        all_arms,
+        metric=metric,
+        baseline_name="chance" if modes == {"rank"} else "chance or the most frequent answer",
+    )
+    seeds = any(len(arm.runs) > 1 for arm in all_arms)
+    caption = (
+        f"A mark is a prompt{' (its mean over seeds)' if seeds else ''}, a box holds the middle half of"
+        f" a {'cluster' if by_cluster else 'dataset'}'s prompts, the thick line is their median."
+    )
+    return PromptFigure(title, drawing, caption)
+
+
+def _first_cell(all_arms: Sequence[Arm], key: CellKey):
+    return next(run.cells[key] for arm in all_arms for run in arm.runs if key in run.cells)
+
+
+def _prompt_scores(all_arms: Sequence[Arm], label: str, keys: Sequence[CellKey]) -> PromptScores:
+    cells = [_first_cell(all_arms, key) for key in keys]
+    prompts = sum(len(cell.results) for cell in cells)
+    examples = sum(len(cell.credits.example_ids) for cell in cells)
+    return PromptScores(
+        label=label,
+        detail=f"{_plural(prompts, 'prompt')}, {_plural(examples, 'example')}",
+        scores=tuple(
+            tuple(score for key in keys for score in _scores_over_seeds(arm, key))
+            for arm in all_arms
+        ),
+        baseline=float(np.mean([cell.baseline for cell in cells])),
+    )
+
+
+def _scores_over_seeds(arm: Arm, key: CellKey) -> list[float]:
+    """Each prompt's score in an arm: the mean over its runs."""
+    found: dict[str, list[float]] = {}
+    for run in arm.runs:
+        for result in run.cells[key].results if key in run.cells else ():
+            found.setdefault(result.task, []).append(result.score)
+    return [float(np.mean(scores)) for scores in found.values()]
+
+
+def _ablations(all_arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[AblationSection]:
+    """A figure for each held-out group (or each group) where runs differ in training prompts."""
+    counts = {
+        a.num_prompts for a in all_arms if a.role == INSTRUCTIONS and a.num_prompts is not None
+    }
+    if len(counts) < 2:
+        return []
+    held_out = [c for c in comparisons if c.group.startswith("held-out")]
+    return [
+        AblationSection(
+            title=_heading(comparison.group, comparison.metric),
+            sentence=ablation_sentence(comparison),
+            drawing=_ablation(all_arms, comparison, number),
+        )
+        for number, comparison in enumerate(held_out or comparisons)
+    ]
+
+
+def _heading(group: str, metric: str) -> str:
+    title = group or "evaluated prompts"
+    return title[0].upper() + title[1:] + ("" if metric == "accuracy" else f", {metric}")
+
+
+def _ablation(all_arms: Sequence[Arm], comparison: Comparison, number: int) -> Drawing:
+    points, levels = (
+        [],
+        [Level(comparison.baseline_name.rstrip(","), comparison.baseline, None, None)],
+    )
+    for score in comparison.scores:
+        spreads = [_spread(run, comparison) for run in score.arm.runs]
+        if score.arm.role == INSTRUCTIONS and score.arm.num_prompts is not None:
+            points += [
+                AblationPoint(score.arm.num_prompts, median, spread)
+                for median, spread in zip(score.by_seed, spreads, strict=True)
+            ]
+        else:
+            levels.append(
+                Level(
+                    score.arm.name,
+                    score.score.value,
+                    float(np.mean(spreads)),
+                    all_arms.index(score.arm),
+                )
+            )
+    title = comparison.group or "evaluated prompts"
+    return plots.ablation(f"ablation_{number}", title, points, levels, metric=comparison.metric)
+
+
+def _spread(run: EvaluatedRun, comparison: Comparison) -> float:
+    """Mean over the comparison's datasets of the interquartile range over prompts."""
+    keys = [(dataset, comparison.group, comparison.metric) for dataset in comparison.datasets]
+    return float(np.mean([interquartile_range(run.cells[key].scores) for key in keys]))
+
+
+def _curves(all_arms: Sequence[Arm]) -> Drawing | None:
+    found = [
+        training_plots.Curve(run.about.name, number, run.curve)
+        for number, arm in enumerate(all_arms)
+        for run in arm.runs
+        if run.curve
+    ]
+    return training_plots.curves(found) if found else None
+
+
+def _mixtures(runs: Sequence[EvaluatedRun]) -> list[MixtureSection]:
+    packs: dict[str, tuple[PackManifest, list[str]]] = {}
+    for run in runs:
+        if run.pack is not None and run.about.pack_dir is not None:
+            packs.setdefault(run.about.pack_dir, (run.pack, []))[1].append(run.about.name)
+    made = []
+    for number, (manifest, names) in enumerate(packs.values()):
+        listed = ", ".join(names)
+        made.append(
+            MixtureSection(
+                title=f"{manifest.settings.get('mixture', 'mixture')}: {listed}",
+                summary=_mixture_summary(manifest),
+                drawing=training_plots.mixture(f"mixture_{number}", listed, manifest),
+            )
+        )
+    return made
+
+
+def _mixture_summary(manifest: PackManifest) -> str:
+    cut = sum(task.inputs_truncated for task in manifest.tasks)
+    most = max(manifest.tasks, key=lambda task: task.epochs)
+    return (
+        f"{manifest.examples:,} examples of {_plural(len(manifest.tasks), 'task')} in"
+        f" {manifest.rows:,} packed rows; {manifest.inputs_efficiency:.1%} of encoder and"
+        f" {manifest.targets_efficiency:.1%} of decoder positions hold a token; {manifest.gap:.1%} more"
+        f" rows than the lower bound. {_plural(cut, 'input')} cut."
+        f" Most often repeated: {most.name}, {most.epochs:.1f} times."
+    )
+
+
+def _dataset_section(all_arms: Sequence[Arm], key: CellKey, seed: int) -> DatasetSection:
+    dataset, group, metric = key
+    cell = _first_cell(all_arms, key)
+    detail = ", ".join(
+        part for part in (group, metric, cell.cluster, _plural(len(cell.results), "prompt")) if part
+    )
+    return DatasetSection(
+        dataset,
+        detail,
+        tuple(prompt_rows(all_arms, key)),
+        tuple(shown_examples(all_arms, key, seed=seed)),
+    )
+
+
+def _cautions(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """What was not as it should be in the data evaluated."""
+    tasks = [result for run in runs for result in run.results.tasks]
+    examples = sum(result.num_examples for result in tasks)
+    without = sum(result.num_without_correct_choice for result in tasks)
+    cut = sum(result.num_truncated_inputs for result in tasks)
+    said = []
+    if without:
+        said.append(
+            f"{without:,} of {examples:,} evaluations have no correct choice to rank, and count as wrong."
+        )
+    if cut:
+        said.append(
+            f"{cut:,} of {examples:,} evaluations had their inputs cut to the model's length."
+        )
+    if empty := sorted({result.task for result in tasks if not result.num_examples}):
+        said.append(f"Tasks without a single example are left out: {', '.join(empty)}.")
+    return said
+
+
+def _settings(run: EvaluatedRun) -> dict[str, Any]:
+    rows = [("folder", run.about.model_dir), ("role", run.about.role)]
+    rows += [
+        (name, getattr(run.about, name))
+        for name in ("num_prompts", "seed", "pack_dir")
+        if getattr(run.about, name) is not None
+    ]
+    flat: dict[str, Any] = {}
+    for name, value in run.results.settings.items():
+        flat |= (
+            {f"{name}.{k}": v for k, v in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    rows += [(name, value) for name, value in flat.items() if name != "model_dir"]
+    rows += [(f"version of {name}", version) for name, version in run.results.versions.items()]
+    return {"name": run.about.name, "step": run.results.step, "rows": rows}
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

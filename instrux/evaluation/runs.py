@@ -1,0 +1,178 @@
+"""The runs of a report, read from their folders; what is missing is told, and does no harm."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from instrux.data.packed_manifest import PackManifest, read_manifest
+from instrux.errors import InputError, did_you_mean
+from instrux.evaluation.aggregate import Cell, cells
+from instrux.evaluation.predictions import (
+    Prediction,
+    predictions_path,
+    read_predictions,
+    task_credits,
+)
+from instrux.evaluation.results import FILE_NAME, EvaluationResults, read_results
+
+INSTRUCTIONS = "instructions"
+NO_INSTRUCTIONS = "no instructions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunForReport:
+    """A run that a report shows.
+
+    Attributes:
+        name: what the report calls it.
+        model_dir: its folder, where it was trained and evaluated.
+        step: the evaluated step to show; the last one where None.
+        pack_dir: the packed dataset it was trained on, for the mixture's shares, or None.
+        num_prompts: how many prompts a task it was trained with, for the ablation, or None.
+        seed: its training seed. Runs that differ in nothing but this are shown as one, with the
+            spread over seeds.
+        role: `instructions` for what the report is about, `no instructions` for what it is
+            compared with; anything else is shown beside them.
+        evaluation: the evaluation's name: the folder under `model_dir`.
+    """
+
+    name: str
+    model_dir: str
+    step: int | None = None
+    pack_dir: str | None = None
+    num_prompts: int | None = None
+    seed: int | None = None
+    role: str = INSTRUCTIONS
+    evaluation: str = "eval"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One logged step; what was not logged is NaN."""
+
+    step: int
+    loss: float
+    tokens_per_second: float
+    model_flops_utilisation: float
+    padding_share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run with what was found in its folder.
+
+    Attributes:
+        about: what the caller said of it.
+        folder: its evaluation's folder.
+        results: what the evaluation found.
+        curve: what training logged, in order of step; empty if nothing was found.
+        pack: the packed dataset it was trained on, if known.
+        notes: a sentence for everything that was looked for and is missing.
+    """
+
+    about: RunForReport
+    folder: Path
+    results: EvaluationResults
+    curve: tuple[CurvePoint, ...]
+    pack: PackManifest | None
+    notes: tuple[str, ...]
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str, str], Cell]:
+        """(dataset, group, metric) -> the cell; reads the predictions of all tasks."""
+        credits = {
+            result.task: task_credits(self.folder, result.task) for result in self.results.tasks
+        }
+        return {(c.dataset, c.group, c.metric): c for c in cells(self.results.tasks, credits)}
+
+    def predictions(self, task: str) -> Sequence[Prediction]:
+        """All predictions of a task."""
+        return list(read_predictions(predictions_path(self.folder, task)))
+
+
+def read_run(about: RunForReport) -> EvaluatedRun:
+    """Reads a run's results, curves and pack manifest.
+
+    Raises:
+        InputError: there are no results; anything else that is missing becomes a note.
+    """
+    folder = _evaluation_folder(about)
+    notes = []
+    try:
+        curve = read_curve(Path(about.model_dir) / "metrics.jsonl")
+    except InputError as error:
+        curve = ()
+        notes.append(f"{about.name}: no loss and throughput curves ({error})")
+    pack = None
+    if about.pack_dir is None:
+        notes.append(f"{about.name}: no mixture shares, since no packed dataset was named.")
+    else:
+        try:
+            pack = read_manifest(about.pack_dir)
+        except InputError as error:
+            notes.append(f"{about.name}: no mixture shares ({error})")
+    return EvaluatedRun(about, folder, read_results(folder / FILE_NAME), curve, pack, tuple(notes))
+
+
+def _evaluation_folder(about: RunForReport) -> Path:
+    folder = Path(about.model_dir) / about.evaluation
+    steps = _evaluated_steps(folder)
+    if not steps:
+        raise InputError(
+            f"run {about.name!r}: no results under {folder}; `instrux evaluate` on"
+            f" {about.model_dir} writes them."
+        )
+    step = max(steps) if about.step is None else about.step
+    if step not in steps:
+        raise InputError(
+            f"run {about.name!r}: step {step} was not evaluated; there are {sorted(steps)}."
+            f"{did_you_mean(str(step), map(str, steps))}"
+        )
+    return folder / str(step)
+
+
+def _evaluated_steps(folder: Path) -> list[int]:
+    found = folder.glob(f"*/{FILE_NAME}") if folder.is_dir() else []
+    return [int(path.parent.name) for path in found if path.parent.name.isdecimal()]
+
+
+def read_curve(path: Path) -> tuple[CurvePoint, ...]:
+    """Reads `metrics.jsonl`; a line cut short by a kill, or of another kind, is left out.
+
+    Raises:
+        InputError: the file is absent, unreadable, or holds no logged step.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}.") from error
+    points = {point.step: point for line in lines if (point := _point(line)) is not None}
+    if not points:
+        raise InputError(f"{path}: holds no logged step.")
+    return tuple(points[step] for step in sorted(points))
+
+
+def _point(line: str) -> CurvePoint | None:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
+        return None
+    names = (
+        "loss",
+        "tokens_per_second",
+        "model_flops_utilisation",
+        "padding_share",
+        "seconds",
+    )
+    return CurvePoint(values["step"], *(_number(values, name) for name in names))
+
+
+def _number(values: Mapping[str, object], name: str) -> float:
+    value = values.get(name)
+    return float(value) if isinstance(value, (int, float)) else math.nan
