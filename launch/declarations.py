@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Sequence
 
 import mixtures
+from launch import native_logs
 
 
 def load(module_imports: Sequence[str] = ()) -> None:
@@ -21,7 +22,8 @@ def load(module_imports: Sequence[str] = ()) -> None:
     Raises:
         InputError: a user's module cannot be imported; the message has its file and line.
     """
-    from instrux.data import registration
+    with native_logs.informational_lines_dropped():
+        from instrux.data import registration
 
     for module in pkgutil.iter_modules(mixtures.__path__):
         importlib.import_module(f"mixtures.{module.name}")
