@@ -221,10 +221,10 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _vocab(options: argparse.Namespace, rest: list[str]) -> int:
-    from launch import stages
+    from pipelines.vocab import vocab
 
     _refuse(rest)
-    stages.vocab(tasks=options.task, data_dir=options.data_dir, size=options.size)
+    vocab(tasks=options.task, data_dir=options.data_dir, size=options.size)
     return 0
 
 

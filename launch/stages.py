@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = {
     "render": "launch.stages:render",
-    "vocab": "launch.stages:vocab",
+    "vocab": "pipelines.vocab:vocab",
     "cache": "launch.stages:cache",
     "pack": "launch.stages:pack",
     "train": "launch.train:train",
@@ -95,6 +95,35 @@ def pack(
 
     rates = registration.mixture_rates(settings.mixture)
     return pack_mixture(settings, data_dir=data_dir, rates=rates, beam_args=beam_args)
+
+
+def cache(
+    *,
+    names: Sequence[str],
+    data_dir: str,
+    splits: Sequence[str] | None = None,
+    module_imports: Sequence[str] = (),
+    beam_args: Sequence[str] = (),
+) -> Any:
+    """Writes the SeqIO cache of rendered tasks, for plain SeqIO and upstream T5X.
+
+    Args:
+        names: tasks, mixtures, or globs over task names.
+        data_dir: folder that holds `rendered/`, and gets `cache/`.
+        splits: task splits; all that a task declares where None.
+        module_imports: modules of the user's own tasks.
+        beam_args: options for Beam.
+    """
+    declarations.load(module_imports)
+    from pipelines.cache import cache as cache_tasks
+
+    return cache_tasks(
+        tasks=names,
+        data_dir=data_dir,
+        splits=splits,
+        beam_args=beam_args,
+        module_imports=module_imports,
+    )
 
 
 def _prompted_tasks(names: Sequence[str], module_imports: Sequence[str]) -> list[Any]:
