@@ -235,17 +235,22 @@ def _finish_progress(shown: Progress, jobs: Sequence[SplitJob]) -> None:
             left_out[reason] = left_out.get(reason, 0) + count
     details += [f"{count:,} {reason}" for reason, count in sorted(left_out.items())]
     shown.finish(", ".join(details))
-    _tell_missing_fields(jobs)
+    _tell_oddities(jobs)
 
 
-def _tell_missing_fields(jobs: Sequence[SplitJob]) -> None:
+def _tell_oddities(jobs: Sequence[SplitJob]) -> None:
+    """Tells of splits that are complete and yet hardly what their user meant."""
     for job in jobs:
         manifest = job.output.completed().manifest()
-        for field, rows in manifest.metadata["missing_fields"].items():
+        name, rows = f"render {job.task.name}, {job.split}", manifest.counts["rows"]
+        for field, lacking in manifest.metadata["missing_fields"].items():
             tell(
-                f"render {job.task.name}, {job.split}: {rows:,} of {manifest.counts['rows']:,} rows "
-                f"have no field {field!r} (missing_field); it was rendered as nothing"
+                f"{name}: {lacking:,} of {rows:,} rows have no field {field!r} (missing_field); "
+                "it was rendered as nothing"
             )
+        if manifest.counts["examples"] == 0:
+            reasons = [f"{count:,} {reason}" for reason, count in manifest.dropped.items()]
+            tell(f"{name}: no example; {', '.join(reasons)}")
 
 
 def _result(done: Sequence[SplitJob], made: Sequence[SplitJob], seconds: float) -> RenderResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from instrux.beam.plan import RenderPlan, SplitJob
+from instrux.beam.plan import RenderPlan, SplitJob, no_rows
 from instrux.beam.report import RowReport, add_up
 from instrux.beam.write import write_file
 from instrux.data.files import write_json_atomically
@@ -37,6 +37,8 @@ class FinishSettings:
 def problem_of(job: SplitJob, report: RowReport, settings: FinishSettings) -> str:
     """Why a split must not be used, in one line; "" if it may."""
     name = f"Task {job.task.name!r}, split {job.split!r}"
+    if report.rows == 0:
+        return no_rows(job.task.source, job.task.splits[job.split])
     failed = sum(report.failed.values())
     if failed > settings.max_bad_share * report.rows:
         return (

@@ -136,10 +136,7 @@ class SourceReader:
         if key not in self._shards:
             shards = source.shards(split)
             if not any(shard.num_rows for shard in shards):
-                raise InputError(
-                    f"Split {split!r} of dataset {source.label!r} has no rows"
-                    + (f" ({shards[0].path})." if shards else ".")
-                )
+                raise InputError(no_rows(source, split))
             self._shards[key] = shards
         return self._shards[key]
 
@@ -149,6 +146,14 @@ class SourceReader:
         if key not in self._fingerprints:
             self._fingerprints[key] = source.fingerprint(split)
         return self._fingerprints[key]
+
+
+def no_rows(source: RowSource, split: str) -> str:
+    """Says that a split is empty, and where it lies."""
+    where = source.location(split)
+    return f"Split {split!r} of dataset {source.label!r} has no rows" + (
+        f": see {where}." if where else "."
+    )
 
 
 def split_job(

@@ -81,6 +81,11 @@ class RowSource(abc.ABC):
     def fingerprint(self, split: str) -> str:
         """A digest of the split's content: the same rows give the same one."""
 
+    def location(self, split: str) -> str:
+        """Where the split lies, for messages: a file, or "" where there is none."""
+        del split
+        return ""
+
     @property
     def label(self) -> str:
         """The name people know it by: `super_glue/rte`, or `imdb`."""

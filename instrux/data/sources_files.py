@@ -68,6 +68,10 @@ class FileSource(RowSource):
         """Reads a shard's rows as (number in the split, row)."""
         return read_file_shard(shard, on_bad_row)
 
+    def location(self, split: str) -> str:
+        """The split's first file."""
+        return self.paths(split)[0]
+
     def fingerprint(self, split: str) -> str:
         """A digest of the bytes of the split's files."""
         return files_fingerprint(self.paths(split))
@@ -203,7 +207,7 @@ def _jsonl_pieces(path: str) -> Sequence[tuple[int, int, int]]:
 
 
 def _read_jsonl(shard: RowShard, on_bad_row: BadRowHandler | None) -> Iterator[tuple[int, Row]]:
-    with as_path(shard.path).open("rb") as file:
+    with _opened(shard.path) as file:
         lines: Any = gzip.GzipFile(fileobj=file) if shard.path.endswith(".gz") else file
         if shard.start:
             lines.seek(shard.start)
@@ -222,6 +226,13 @@ def _read_jsonl(shard: RowShard, on_bad_row: BadRowHandler | None) -> Iterator[t
                 if on_bad_row is None:
                     raise error from None
                 on_bad_row(row, error)
+
+
+def _opened(path: str) -> IO[bytes]:
+    try:
+        return as_path(path).open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
 class _BadJson(Exception):
@@ -295,7 +306,7 @@ def _csv_reader(path: str, file: IO[bytes]) -> Any:
 
 def _csv_rows(path: str) -> Iterator[list[str]]:
     """The records of a file with their header first; empty lines left out."""
-    with as_path(path).open("rb") as file:
+    with _opened(path) as file:
         reader = _csv_reader(path, file)
         try:
             for values in reader:

@@ -46,6 +46,10 @@ class HubSource(RowSource):
             return read_file_shard(shard, on_bad_row)
         return self._remote_rows(shard)
 
+    def location(self, split: str) -> str:
+        """The split's file in a mirror."""
+        return str(self._mirrored(split) or "")
+
     def fingerprint(self, split: str) -> str:
         """A digest of a mirrored file's bytes, or the library's own fingerprint."""
         if path := self._mirrored(split):
