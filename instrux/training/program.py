@@ -77,7 +77,14 @@ class Program:
 
     def init(self) -> TrainState:
         """The state at step 0 with random parameters, made in place on the devices."""
-        return self._call(jax.jit(self._init, out_shardings=self._state_shardings))
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        make = jax.jit(
+            self._init,
+            out_shardings=self._state_shardings,
+            # It runs once: on a CPU optimising it takes longer than running it.
+            compiler_options={"xla_backend_optimization_level": 0} if on_cpu else None,
+        )
+        return self._call(make)
 
     def start_from(self, params: Any) -> TrainState:
         """The state at step 0 with given parameters."""
