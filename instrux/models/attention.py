@@ -44,7 +44,8 @@ def attend(
         scale = keep_scale(keep, rate, values.dtype).reshape(batch, heads, length)
         values = values * scale.transpose(0, 2, 1)[..., None]
     if implementation == "plain":
-        return _attend_plainly(queries, keys, values, bias=bias, mask=mask)
+        queries, keys, values = map(heads_first, (queries, keys, values))
+        return heads_first(attend_heads_first(queries, keys, values, bias=bias, mask=mask))
     return jax.nn.dot_product_attention(
         queries,
         keys,
@@ -56,7 +57,12 @@ def attend(
     )
 
 
-def _attend_plainly(
+def heads_first(array: jax.Array) -> jax.Array:
+    """Swaps `[batch, length, heads, kv]` and `[batch, heads, length, kv]`."""
+    return jnp.swapaxes(array, 1, 2)
+
+
+def attend_heads_first(
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
@@ -64,13 +70,14 @@ def _attend_plainly(
     bias: jax.Array | None,
     mask: jax.Array | None,
 ) -> jax.Array:
-    logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
+    """The plain attention, over `[batch, heads, length, kv]`; arguments as for `attend`."""
+    logits = jnp.einsum("bhqd,bhkd->bhqk", queries, keys, preferred_element_type=jnp.float32)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
         logits = jnp.where(mask, logits, _MASKED)
     weights = jax.nn.softmax(logits, axis=-1).astype(values.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+    return jnp.einsum("bhqk,bhkd->bhqd", weights, values)
 
 
 def encoder_mask(tokens: jax.Array, segment_ids: jax.Array | None) -> jax.Array:

@@ -115,13 +115,41 @@ def cross_entropy(
     Returns:
         Sums, not means.
     """
-    length = hidden.shape[1]
-    chunk = _chunk_length(hidden.shape[0], length, kernel.shape[1], chunk_mib)
-    if length % chunk:
-        padding = ((0, 0), (0, chunk - length % chunk))
-        targets, weights = jnp.pad(targets, padding), jnp.pad(weights, padding)
-        hidden = jnp.pad(hidden, (*padding, (0, 0)))
+    batch, length = targets.shape
+    chunk = _chunk_length(batch, length, kernel.shape[1], chunk_mib)
+    padding = ((0, 0), (0, -length % chunk))
+    targets, weights = jnp.pad(targets, padding), jnp.pad(weights, padding)
+    hidden = jnp.pad(hidden, (*padding, (0, 0)))
     return Loss(*_sums(hidden, kernel, targets, weights, (z_loss, label_smoothing, chunk)))
+
+
+def log_probabilities(
+    hidden: jax.Array, kernel: jax.Array, targets: jax.Array, *, chunk_mib: float = 64.0
+) -> jax.Array:
+    """Gives the log-probability of each target under `hidden @ kernel`, a chunk at a time.
+
+    Args:
+        hidden: `[batch, length, embed]`.
+        kernel: `[embed, vocab]`.
+        targets: int `[batch, length]`.
+        chunk_mib: most memory for a chunk's float32 logits, in MiB a device.
+
+    Returns:
+        float32 `[batch, length]`.
+    """
+    batch, length = targets.shape
+    chunk = _chunk_length(batch, length, kernel.shape[1], chunk_mib)
+    padding = ((0, 0), (0, -length % chunk))
+    hidden = jnp.pad(hidden, (*padding, (0, 0)))
+
+    def body(carry, inputs):
+        chunk_hidden, chunk_targets = inputs
+        log_normalizer, target_logits, _ = _normalize(_logits(chunk_hidden, kernel), chunk_targets)
+        return carry, target_logits - log_normalizer
+
+    chunks = (_split(hidden, chunk), _split(jnp.pad(targets, padding), chunk))
+    results = _scan(body, None, chunks)[1]
+    return jnp.moveaxis(results, 0, 1).reshape(batch, -1)[:, :length]
 
 
 def _chunk_length(batch: int, length: int, vocab: int, chunk_mib: float) -> int:
@@ -210,6 +238,14 @@ def _logits(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
     return constrain(logits, "batch", "length", "vocab")
 
 
+def _normalize(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The log of the softmax's normaliser, the targets' logits and the highest, `[batch, chunk]`."""
+    highest = jnp.max(logits, axis=-1)
+    log_normalizer = highest + jnp.log(jnp.sum(jnp.exp(logits - highest[..., None]), axis=-1))
+    target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return log_normalizer, target_logits, highest
+
+
 def _smoothed(vocab: int, label_smoothing: float) -> tuple[float, float, float]:
     """Probability of the target, of any other token, and the entropy of that distribution."""
     confidence = 1.0 - label_smoothing
@@ -223,9 +259,7 @@ def _smoothed(vocab: int, label_smoothing: float) -> tuple[float, float, float]:
 def _chunk_sums(logits, targets, weights, z_loss, label_smoothing):
     """The fields of `Loss` over one chunk, and the log of the softmax's normaliser."""
     confidence, other, entropy = _smoothed(logits.shape[-1], label_smoothing)
-    highest = jnp.max(logits, axis=-1)
-    log_normalizer = highest + jnp.log(jnp.sum(jnp.exp(logits - highest[..., None]), axis=-1))
-    target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    log_normalizer, target_logits, highest = _normalize(logits, targets)
     nll = log_normalizer - target_logits
     smoothed = nll
     if label_smoothing > 0.0:

@@ -20,3 +20,8 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
         The same values.
     """
     return linen.with_logical_constraint(array, axes)
+
+
+def current_rules() -> tuple:
+    """The rules bound now, hashable: an argument of jitted functions that trace with them."""
+    return tuple(tuple(rule) for rule in linen.get_logical_axis_rules())
