@@ -9,15 +9,14 @@ import fcntl
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import gin
 import jax
 import optax
 from jax.sharding import Mesh
 
-from instrux.data.packed import PackedDataset, PackSettings
-from instrux.data.vocabularies import VocabularySpec
+from instrux.data.packed import PackSettings
 from instrux.errors import InputError
 from instrux.models.t5 import T5, T5Config
 from instrux.progress import tell
@@ -30,33 +29,16 @@ from instrux.training.checkpoints import (
     load_params,
 )
 from instrux.training.flops import peak_flops_per_second, t5_flops
-from instrux.training.loop import BatchSource, LoopSettings, Session, TrainResult
+from instrux.training.loop import LoopSettings, Session, TrainResult
 from instrux.training.mesh import MeshShape, make_mesh
 from instrux.training.optimizers import Adafactor, Optimizer
 from instrux.training.program import Program
 from instrux.training.run_folder import RunDescription
 from instrux.training.schedules import constant
 from instrux.training.train_step import StepSettings, TrainState
+from launch import training_data
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
-
-
-class TrainingData(NamedTuple):
-    """Rows to train on and what they need of a model.
-
-    Attributes:
-        source: the batches.
-        vocabulary: the vocabulary of their tokens.
-        vocab_size: token ids are below it.
-        inputs_length: encoder positions of a row.
-        targets_length: decoder positions of a row.
-    """
-
-    source: BatchSource
-    vocabulary: VocabularySpec
-    vocab_size: int
-    inputs_length: int
-    targets_length: int
 
 
 def train(
@@ -69,9 +51,10 @@ def train(
     pack: PackSettings | None = None,
     mixture: str | None = None,
     task_feature_lengths: Mapping[str, int] | None = None,
-    vocabulary: VocabularySpec | str | None = None,
-    module_imports: Sequence[str] = (),
+    split: str = "train",
+    pack_online: bool = True,
     use_cached: bool = False,
+    module_imports: Sequence[str] = (),
     initial_checkpoint_path: str | None = None,
     optimizer: Optimizer | None = None,
     learning_rate: optax.Schedule | None = None,
@@ -106,10 +89,10 @@ def train(
         pack: the packed set to train on; what `instrux pack` was given.
         mixture: in place of `pack`, a SeqIO mixture or task to train on directly.
         task_feature_lengths: with `mixture`, tokens a row: `{"inputs": 512, "targets": 128}`.
-        vocabulary: with `mixture`, a spec or its text (`bytes`, `/folder/name.model`); None for
-            the default of T0's tasks.
-        module_imports: with `mixture`, modules that register it.
+        split: with `mixture`, the split to read.
+        pack_online: with `mixture`, whether a row holds several examples.
         use_cached: with `mixture`, whether to read the SeqIO cache in `data_dir`.
+        module_imports: with `mixture`, modules that register it.
         initial_checkpoint_path: a run's folder or one of its step folders, whose parameters a new
             run starts from, with a fresh optimiser at step 0; ignored once the run has a
             checkpoint of its own.
@@ -169,10 +152,24 @@ def train(
         on_nonfinite=on_nonfinite,
     )
     _prepare_jax(compile_cache, distributed)
-    data = _training_data(
-        pack, mixture, data_dir, task_feature_lengths, vocabulary, module_imports, use_cached
-    )
-    eval_data = None if eval_pack is None else _packed(eval_pack, data_dir)
+    if pack is not None and mixture in (None, pack.mixture):
+        data = training_data.packed(pack, data_dir)
+    elif mixture is not None and pack is None:
+        data = training_data.online(
+            mixture,
+            data_dir=data_dir,
+            split=split,
+            task_feature_lengths=task_feature_lengths,
+            pack_online=pack_online,
+            use_cached=use_cached,
+            module_imports=module_imports,
+        )
+    else:
+        raise InputError(
+            f"train: mixture is {mixture!r} and pack is {pack}; give `pack` for a packed set, or"
+            " `mixture` alone to train on SeqIO's batches."
+        )
+    eval_data = None if eval_pack is None else training_data.packed(eval_pack, data_dir)
     description = _description(model, data)
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     schedule = constant() if learning_rate is None else learning_rate
@@ -231,36 +228,7 @@ def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
         jax.distributed.initialize()
 
 
-def _training_data(
-    pack: PackSettings | None,
-    mixture: str | None,
-    data_dir: str,
-    task_feature_lengths: Mapping[str, int] | None,
-    vocabulary: VocabularySpec | str | None,
-    module_imports: Sequence[str],
-    use_cached: bool,
-) -> TrainingData:
-    if pack is not None:
-        if mixture not in (None, pack.mixture):
-            raise InputError(
-                f"train: mixture is {mixture!r} and pack.mixture {pack.mixture!r}; give one of them."
-            )
-        return _packed(pack, data_dir)
-    raise InputError("train: give `pack` (a packed set).")
-
-
-def _packed(pack: PackSettings, data_dir: str) -> TrainingData:
-    dataset = PackedDataset(pack.folder(data_dir))
-    return TrainingData(
-        source=dataset,
-        vocabulary=pack.vocabulary,
-        vocab_size=dataset.manifest.vocab_size,
-        inputs_length=pack.inputs_length,
-        targets_length=pack.targets_length,
-    )
-
-
-def _description(model: T5Config, data: TrainingData) -> RunDescription:
+def _description(model: T5Config, data: training_data.TrainingData) -> RunDescription:
     if model.vocab_size < data.vocab_size:
         raise InputError(
             f"T5Config.vocab_size is {model.vocab_size}, but {data.vocabulary} has ids up to"

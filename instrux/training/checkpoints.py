@@ -326,7 +326,8 @@ def _check_same_arrays(
 ) -> None:
     """Compares names and shapes before any array is read."""
     with _telling_damage(folder / str(step)):
-        stored_tree = manager.item_metadata(step)[item]
+        stored_items = manager.item_metadata(step)
+        stored_tree = stored_items[item] if item in stored_items else None
     if stored_tree is None:
         raise CheckpointError(
             f"{folder / str(step)}: holds no {item!r}, so it cannot be resumed; name it in"

@@ -21,16 +21,12 @@ from instrux.training.program import Program
 from instrux.training.schedules import constant
 from instrux.training.train_step import StepSettings, loss_and_gradients
 
-_SPEC = importlib.util.spec_from_file_location(
-    "tiny_run", Path(__file__).with_name("tiny_run.py")
-)
+_SPEC = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
 tiny_run = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(tiny_run)
 
 MODEL = T5(
-    dataclasses.replace(
-        tiny_run.CONFIG, num_heads=8, num_encoder_layers=1, num_decoder_layers=1
-    )
+    dataclasses.replace(tiny_run.CONFIG, num_heads=8, num_encoder_layers=1, num_decoder_layers=1)
 )
 BATCH_SIZE = 16
 SETTINGS = StepSettings(microbatches=2)

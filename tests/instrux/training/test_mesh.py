@@ -62,7 +62,9 @@ def abstract_mesh(**sizes):
 
 def test_a_parameter_that_does_not_divide_is_told():
     mesh = abstract_mesh(data=1, fsdp=1, tensor=4)
-    with pytest.raises(InputError, match="'tensor' has size 4.*'mlp' = 6 of the parameter wi/kernel"):
+    with pytest.raises(
+        InputError, match=r"'tensor' has size 4.*'mlp' = 6 of the parameter wi/kernel"
+    ):
         meshes.parameter_shardings(
             mesh, {"wi": {"kernel": ("embed", "mlp")}}, {"wi": {"kernel": np.zeros((8, 6))}}
         )
@@ -71,7 +73,9 @@ def test_a_parameter_that_does_not_divide_is_told():
 def test_a_batch_that_does_not_divide_is_told():
     mesh = abstract_mesh(data=2, fsdp=2, tensor=1)
     meshes.check_batch_size(mesh, 16, 4)
-    with pytest.raises(InputError, match=r"batch_size is 24; it must be a multiple of 16 \(4 micro"):
+    with pytest.raises(
+        InputError, match=r"batch_size is 24; it must be a multiple of 16 \(4 micro"
+    ):
         meshes.check_batch_size(mesh, 24, 4)
 
 

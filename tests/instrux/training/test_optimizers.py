@@ -43,7 +43,7 @@ def test_any_optimiser_of_optax_by_name():
 
 
 def test_an_unknown_optimiser_is_told_with_a_near_name():
-    with pytest.raises(InputError, match="no 'adamax_'.*Did you mean.*'adamax'"):
+    with pytest.raises(InputError, match=r"no 'adamax_'.*Did you mean.*'adamax'"):
         OptaxOptimizer("adamax_").build(constant(0.1), AXES)
 
 

@@ -31,6 +31,7 @@ tiny_run = _load("tiny_run")
 MODEL = T5(dataclasses.replace(tiny_run.CONFIG, num_encoder_layers=1, num_decoder_layers=1))
 OPTIMIZER = Adafactor().build(constant(0.1), MODEL.logical_axes())
 KEY = jax.random.key(3)
+FAST = {"xla_backend_optimization_level": 0}  # compiling is most of the time of these tests
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +44,21 @@ def batch():
 
 @pytest.fixture(scope="module")
 def state():
-    return jax.jit(lambda: init_state(MODEL, OPTIMIZER, seed=0))()
+    return jax.jit(lambda: init_state(MODEL, OPTIMIZER, seed=0), compiler_options=FAST)()
 
 
 @pytest.fixture(scope="module")
 def step():
-    return jax.jit(make_train_step(MODEL, OPTIMIZER, constant(0.1), StepSettings()))
+    return jax.jit(
+        make_train_step(MODEL, OPTIMIZER, constant(0.1), StepSettings()), compiler_options=FAST
+    )
 
 
 def gradients_of(state, batch, **settings):
     made = StepSettings(**settings)
     function = jax.jit(
-        lambda params, batch: loss_and_gradients(MODEL, params, batch, settings=made, key=KEY)
+        lambda params, batch: loss_and_gradients(MODEL, params, batch, settings=made, key=KEY),
+        compiler_options=FAST,
     )
     return function(state.params, batch)
 
@@ -126,9 +130,7 @@ def test_a_loss_that_is_not_finite_leaves_the_parameters_alone(step, state, batc
     jax.tree.map(np.testing.assert_array_equal, after.params, before.params)
     # Counts go on, so that the schedule keeps pace; moments stay.
     assert int(after.step) == 1 and int(after.optimizer_state.count) == 1
-    jax.tree.map(
-        np.testing.assert_array_equal, after.optimizer_state.v, before.optimizer_state.v
-    )
+    jax.tree.map(np.testing.assert_array_equal, after.optimizer_state.v, before.optimizer_state.v)
 
 
 @pytest.mark.parametrize(

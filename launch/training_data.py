@@ -1,0 +1,145 @@
+"""Where a run's rows come from: a packed set on disk, or a SeqIO mixture read as it is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from instrux.data.packed import PackedDataset, PackSettings
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+from instrux.training.loop import BatchSource
+
+
+class TrainingData(NamedTuple):
+    """Rows to train on and what they need of a model.
+
+    Attributes:
+        source: the batches.
+        vocabulary: the vocabulary of their tokens.
+        vocab_size: token ids are below it.
+        inputs_length: encoder positions of a row.
+        targets_length: decoder positions of a row.
+    """
+
+    source: BatchSource
+    vocabulary: VocabularySpec
+    vocab_size: int
+    inputs_length: int
+    targets_length: int
+
+
+def pack_settings(
+    *,
+    mixture: str,
+    task_feature_lengths: Mapping[str, int],
+    vocabulary: str | VocabularySpec,
+    num_examples: int,
+    split: str = "train",
+    seed: int = 0,
+    num_shards: int = 1,
+    inputs_eos: bool = False,
+) -> PackSettings:
+    """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
+    _check_lengths(mixture, task_feature_lengths)
+    if isinstance(vocabulary, str):
+        vocabulary = VocabularySpec.parse(vocabulary)
+    return PackSettings(
+        mixture=mixture,
+        split=split,
+        inputs_length=task_feature_lengths["inputs"],
+        targets_length=task_feature_lengths["targets"],
+        vocabulary=vocabulary,
+        num_examples=num_examples,
+        seed=seed,
+        num_shards=num_shards,
+        inputs_eos=inputs_eos,
+    )
+
+
+def packed(settings: PackSettings, data_dir: str) -> TrainingData:
+    """The packed set that these settings name; imports no TensorFlow.
+
+    Raises:
+        InputError: it is absent, incomplete or damaged.
+    """
+    dataset = PackedDataset(settings.folder(data_dir))
+    return TrainingData(
+        source=dataset,
+        vocabulary=settings.vocabulary,
+        vocab_size=dataset.manifest.vocab_size,
+        inputs_length=settings.inputs_length,
+        targets_length=settings.targets_length,
+    )
+
+
+def online(
+    mixture: str,
+    *,
+    data_dir: str,
+    split: str,
+    task_feature_lengths: Mapping[str, int] | None,
+    pack_online: bool,
+    use_cached: bool,
+    module_imports: Sequence[str],
+) -> TrainingData:
+    """A registered mixture or task, tokenised and packed by SeqIO as it is read.
+
+    Raises:
+        InputError: there is no such mixture, no lengths were given, or its vocabulary is none that
+            a run can record.
+    """
+    lengths = {} if task_feature_lengths is None else dict(task_feature_lengths)
+    _check_lengths(mixture, lengths)
+    from launch import declarations
+
+    declarations.load(module_imports)
+    import seqio
+
+    from instrux.data.online import SeqioSource
+
+    if use_cached:
+        seqio.add_global_cache_dirs([str(Path(data_dir) / "cache")])
+    _check_registered(mixture)
+    vocabulary = _spec(mixture, seqio.get_mixture_or_task(mixture).output_features)
+    return TrainingData(
+        source=SeqioSource(mixture, split, lengths, pack=pack_online, use_cached=use_cached),
+        vocabulary=vocabulary,
+        vocab_size=vocabulary.load().vocab_size,
+        inputs_length=lengths["inputs"],
+        targets_length=lengths["targets"],
+    )
+
+
+def _check_lengths(mixture: str, lengths: Mapping[str, int]) -> None:
+    if set(lengths) != {"inputs", "targets"}:
+        raise InputError(
+            f"{mixture}: task_feature_lengths is {dict(lengths)}; give tokens a row as"
+            ' {"inputs": 512, "targets": 128}.'
+        )
+
+
+def _check_registered(mixture: str) -> None:
+    from instrux.data import registration
+
+    registration.resolve_names([mixture])
+
+
+def _spec(mixture: str, features: Mapping[str, Any]) -> VocabularySpec:
+    import seqio
+
+    if set(features) < {"inputs", "targets"}:
+        raise InputError(f"{mixture}: has features {sorted(features)}; give it inputs and targets.")
+    vocabulary = features["targets"].vocabulary
+    if vocabulary != features["inputs"].vocabulary:
+        raise InputError(
+            f"{mixture}: inputs and targets have different vocabularies; give them one."
+        )
+    if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+        path = vocabulary.sentencepiece_model_file
+        return VocabularySpec("sentencepiece", path, vocabulary.extra_ids)
+    if isinstance(vocabulary, seqio.ByteVocabulary):
+        return VocabularySpec("bytes", None, vocabulary.extra_ids)
+    raise InputError(
+        f"{mixture}: its vocabulary is a {type(vocabulary).__name__}; training takes SeqIO's"
+        " SentencePieceVocabulary or ByteVocabulary."
+    )

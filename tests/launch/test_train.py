@@ -1,0 +1,208 @@
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gin
+import jax
+import numpy as np
+import pytest
+
+from instrux.errors import InputError
+from instrux.training.checkpoints import load_run
+from instrux.training.mesh import MeshShape
+from instrux.training.metrics_log import read_metrics
+from launch import gin_config, train
+
+TINY_RUN = Path(__file__).parents[1] / "instrux" / "training" / "tiny_run.py"
+RUNS = sorted((Path(__file__).parents[2] / "gin" / "runs").glob("*.gin"))
+
+_spec = importlib.util.spec_from_file_location("tiny_run", TINY_RUN)
+tiny_run = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny_run)
+train_tiny = tiny_run.train_tiny
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    tiny_run.write_packed_set(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data_dir):
+    """A run of eight steps without a stop; its folder."""
+    model_dir = data_dir / "undisturbed"
+    train_tiny(model_dir, data_dir, train_steps=8)
+    return model_dir
+
+
+def numbers(model_dir):
+    """The metrics that do not tell the time."""
+    timed = {"tokens_per_second", "model_flops_utilisation", "seconds"}
+    return [
+        {name: value for name, value in line.items() if name not in timed}
+        for line in read_metrics(model_dir)
+    ]
+
+
+def test_a_resumed_run_gives_the_same_numbers_bit_for_bit(undisturbed, data_dir, tmp_path):
+    train_tiny(tmp_path, data_dir, train_steps=4)
+    train_tiny(tmp_path, data_dir, train_steps=8)
+    assert numbers(tmp_path) == numbers(undisturbed)
+    assert [line["step"] for line in numbers(tmp_path)] == list(range(1, 9))
+    jax.tree.map(
+        np.testing.assert_array_equal, load_run(tmp_path).params, load_run(undisturbed).params
+    )
+
+
+def test_a_complete_run_is_skipped_with_one_line(undisturbed, data_dir, capsys):
+    before = (undisturbed / "metrics.jsonl").read_bytes()
+    result = train_tiny(undisturbed, data_dir, train_steps=8)
+    assert (result.step, result.stopped) == (8, "train_steps")
+    assert capsys.readouterr().err.strip().endswith("complete at step 8, skipped")
+    assert (undisturbed / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_used_up_its_time_is_skipped(data_dir, tmp_path, capsys):
+    first = train_tiny(tmp_path, data_dir, train_steps=10**6, max_seconds=1e-3)
+    assert first.stopped == "max_seconds"
+    again = train_tiny(tmp_path, data_dir, train_steps=10**6, max_seconds=1e-3)
+    assert (again.step, again.stopped) == (first.step, "max_seconds")
+    assert capsys.readouterr().err.strip().endswith("skipped")
+
+
+def test_a_run_starts_from_anothers_parameters(undisturbed, data_dir, tmp_path):
+    train_tiny(tmp_path, data_dir, train_steps=1, initial_checkpoint_path=str(undisturbed))
+    norm = numbers(tmp_path)[0]["parameter_norm"]
+    leaves = jax.tree.leaves(load_run(undisturbed).params)
+    assert norm == pytest.approx(np.sqrt(sum(float((leaf**2).sum()) for leaf in leaves)), rel=1e-5)
+    assert numbers(tmp_path)[0]["step"] == 1
+
+
+def test_the_run_is_described_in_its_folder(undisturbed):
+    run = load_run(undisturbed)
+    assert run.model.config == tiny_run.CONFIG and run.step == 8
+    assert run.vocabulary == tiny_run.VOCABULARY
+    description = json.loads((undisturbed / "model.json").read_text())
+    assert description["feature_lengths"] == {"inputs": 16, "targets": 8}
+    assert (undisturbed / "config.gin").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"model": dataclasses.replace(tiny_run.CONFIG, vocab_size=100)},
+            r"vocab_size is 100, but bytes:5 has ids up to 263; set it to 264 or more",
+        ),
+        (
+            {"pack": dataclasses.replace(tiny_run.PACK, inputs_length=32)},
+            r"no packed dataset here",
+        ),
+        ({"mixture": "other"}, r"mixture is 'other' and pack is"),
+        ({"pack": None}, r"mixture is None and pack is None"),
+        ({"batch_size": 7, "microbatches": 2}, r"batch_size is 7; it must be a multiple of 2"),
+        ({"mesh": MeshShape(tensor=3)}, r"axis 'data' cannot take the rest: 1 devices"),
+        ({"train_steps": 0}, r"train_steps is 0"),
+        ({"initial_checkpoint_path": "/nowhere"}, r"/nowhere: no checkpoints here"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_trained(data_dir, tmp_path, settings, told):
+    with pytest.raises(InputError, match=told) as raised:
+        train_tiny(tmp_path / "run", data_dir, **settings)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_another_model_does_not_go_on_in_the_same_folder(undisturbed, data_dir):
+    wider = dataclasses.replace(tiny_run.CONFIG, mlp_dim=32)
+    with pytest.raises(InputError, match=r"model\.json: the run there has model\.mlp_dim = 16"):
+        train_tiny(undisturbed, data_dir, train_steps=9, model=wider)
+
+
+def test_two_processes_do_not_train_in_one_folder(undisturbed, data_dir):
+    with train._only_writer(undisturbed):
+        with pytest.raises(InputError, match="another process is training there"):
+            train_tiny(undisturbed, data_dir, train_steps=9)
+
+
+def test_training_on_a_packed_set_imports_no_tensorflow(data_dir, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(TINY_RUN), str(tmp_path), str(data_dir), '{"train_steps": 2}'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"step": 2, "tensorflow": False}
+
+
+BINDINGS = """
+    MODEL = @t5.T5Config()
+    MIXTURE_OR_TASK_NAME = "tiny"
+    TASK_FEATURE_LENGTHS = {"inputs": 16, "targets": 8}
+    TRAIN_STEPS = 3
+    MODEL_DIR = "run"
+    INITIAL_CHECKPOINT_PATH = "other"
+    BATCH_SIZE = 8
+    DATA_DIR = "data"
+    VOCABULARY = "bytes:5"
+    NUM_EXAMPLES = 48
+"""
+
+
+@pytest.fixture
+def clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_every_run_file_is_complete(path, clean_gin):
+    defined = {line.split(" = ")[0] for line in path.read_text().splitlines() if " = " in line}
+    bindings = [
+        line.strip()
+        for line in BINDINGS.strip().splitlines()
+        if line.split(" = ")[0].strip() in defined
+    ]
+    gin_config.parse([str(path)], bindings)
+    parameters = gin.get_bindings(train.train)
+    needed = {"model_dir", "data_dir", "model", "batch_size", "train_steps"}
+    assert needed <= parameters.keys()
+
+
+def test_at_least_one_run_file_is_tested():
+    assert {path.name for path in RUNS} >= {"finetune.gin"}
+
+
+def test_gin_trains_with_t5xs_macro_names(data_dir, tmp_path, clean_gin):
+    config = tmp_path / "tiny.gin"
+    sizes = dataclasses.asdict(tiny_run.CONFIG)
+    lines = [f"t5.T5Config.{name} = {value!r}" for name, value in sizes.items()]
+    config.write_text(
+        "from __gin__ import dynamic_registration\n"
+        "from instrux.models import t5\n"
+        "include 'runs/finetune.gin'\n"
+        "MODEL = @t5.T5Config()\n" + "\n".join(lines)
+    )
+    bindings = [
+        "MIXTURE_OR_TASK_NAME = 'tiny'",
+        'TASK_FEATURE_LENGTHS = {"inputs": 16, "targets": 8}',
+        "TRAIN_STEPS = 2",
+        f"MODEL_DIR = '{tmp_path / 'run'}'",
+        "INITIAL_CHECKPOINT_PATH = None",
+        "BATCH_SIZE = 8",
+        f"DATA_DIR = '{data_dir}'",
+        "VOCABULARY = 'bytes:5'",
+        "NUM_EXAMPLES = 48",
+        f"train.train.compile_cache = '{data_dir / 'jax'}'",
+    ]
+    gin_config.parse([str(config)], bindings)
+    result = gin.get_configurable(train.train)()
+    assert result.step == 2
+    operative = (tmp_path / "run" / "config.gin").read_text()
+    assert "BATCH_SIZE = 8" in operative and "emb_dim = 8" in operative
