@@ -7,9 +7,11 @@ same order as compiling anew; only an outcome not met before is compiled.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import CodeType
 from typing import Any
 
 from jinja2 import nodes
@@ -51,7 +53,8 @@ class _CodeGenerator(CodeGenerator):
 
     def visit_ExprStmt(self, node: nodes.ExprStmt, frame: Any) -> None:
         # Only `_charge` makes these: the extension that has a statement for them is not loaded.
-        self.writeline(f"context.step({node.node.as_const()})")
+        assert isinstance(node.node, nodes.Const)
+        self.writeline(f"context.step({node.node.value})")
 
     def _output_child_to_const(self, node: Any, frame: Any, finalize: Any) -> str:
         if isinstance(node, nodes.TemplateData) or frame.eval_ctx.autoescape:
@@ -76,11 +79,18 @@ class _CodeGenerator(CodeGenerator):
     @optimizeconst
     def visit_Filter(self, node: nodes.Filter, frame: Any) -> None:
         if _is_truncation(node):
-            self.write("context.truncated(")
-            self.visit(node.node.node, frame)  # type: ignore[union-attr]
-            self.write(")")
+            self._visit_truncation(node.node, frame)
         else:
             CodeGenerator.visit_Filter.__wrapped__(self, node, frame)  # type: ignore[attr-defined]
+
+    def _visit_truncation(self, inner: Any, frame: Any) -> None:
+        # Jinja would come to the inner filter and try to fold it, which may draw.
+        folded = inner
+        if self.optimizer is not None and not frame.eval_ctx.volatile:
+            folded = self.optimizer.visit(inner, frame.eval_ctx)
+        self.write("context.truncated(")
+        self.visit(folded if folded != inner else inner.node, frame)
+        self.write(")")
 
     @optimizeconst
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:
@@ -250,7 +260,7 @@ class Program:
         generator.visit(_ENVIRONMENT.parse(self.source))
         code = generator.stream.getvalue()  # type: ignore[attr-defined]
         names: dict[str, Any] = {"environment": _ENVIRONMENT}
-        exec(compile(code, "<template>", "exec"), names)
+        exec(_python(code), names)
         variant = _Variant(names["root"], names["blocks"], ".eval_ctx" in code)
         return variant, draws.path
 
@@ -273,6 +283,13 @@ class Program:
         if variant.blocks:
             context.blocks = {name: [block] for name, block in variant.blocks.items()}
         return bounded_text(variant.root(context), limits.max_output)
+
+
+def _python(code: str) -> CodeType:
+    with warnings.catch_warnings():
+        # Python warns of constants that are called or subscripted; that is the template's affair.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return compile(code, "<template>", "exec")
 
 
 def draws_without_rng() -> InputError:

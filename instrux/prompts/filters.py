@@ -21,6 +21,8 @@ from instrux.prompts.limits import MAX_VALUE, Meter
 _UNBOUNDED = ("pprint", "urlize", "xmlattr")
 _FREE = ("count", "d", "default", "first", "last", "length", "safe")
 _LAZY = ("map", "reject", "rejectattr", "select", "selectattr")
+_PER_ITEM = (*_LAZY, *"batch groupby list max min reverse slice sort sum unique".split())
+_PER_CHARACTER = ("striptags", "title", "urlencode", "wordcount", "wordwrap")
 _FREE_TESTS = ("defined", "undefined", "none", "boolean", "false", "true", "integer", "float")
 
 
@@ -87,6 +89,12 @@ def check_filter(meter: Meter, name: str, args: list[Any], kwargs: dict[str, Any
     largest = meter.weigh(args[0])
     for value in (*args[1:], *kwargs.values()):
         largest = max(largest, meter.weigh(value))
+    if isinstance(args[0], str):
+        if name in _PER_ITEM:
+            meter.allow_items(len(args[0]))
+            meter.spend(4 * len(args[0]))
+        elif name in _PER_CHARACTER:
+            meter.spend(len(args[0]))
     check = _CHECKS.get(name)
     if check is not None:
         check(meter, *args, **kwargs)
@@ -124,7 +132,6 @@ def _check_count(meter: Meter, value: Any, *args: Any, **kwargs: Any) -> None:
 def _check_wrap(meter: Meter, text: Any, *args: Any, **kwargs: Any) -> None:
     mark = kwargs.get("wrapstring", args[2] if len(args) > 2 else None) or "\n"
     meter.allow_text(len(text) * (1 + len(mark)))
-    meter.spend(len(text))
 
 
 def _check_round(meter: Meter, value: Any, precision: Any = 0, *args: Any, **kwargs: Any) -> None:
@@ -147,7 +154,6 @@ def _check_json(meter: Meter, value: Any, indent: Any = None) -> None:
 
 def _check_tags(meter: Meter, value: Any) -> None:
     meter.allow_items(len(str(value)))
-    meter.spend(len(str(value)))
 
 
 def _number(value: Any) -> int:

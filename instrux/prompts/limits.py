@@ -16,10 +16,10 @@ from jinja2.utils import Namespace
 
 from instrux.prompts.errors import TemplateLimitError
 
-MAX_VALUE = 8 * 2**20
+MAX_VALUE = 4 * 2**20
 """Characters that one value inside a template may have, written out."""
-MAX_ITEMS = 2**20
-"""Items that one list, range or other container made by a template may have."""
+MAX_ITEMS = 2**18
+"""Items that one list, range or other container may have, those of its items included."""
 MAX_SOURCE = 2**18
 """Characters of one template's source."""
 _MAX_INT_BITS = 100_000
@@ -119,29 +119,26 @@ class Meter:
 
     def _deep_size(self, value: Any) -> int:
         """Characters of a value with all that it holds, counted as often as it would be printed."""
-        size, stack = 0, [value]
-        room = MAX_VALUE
+        size, nodes, stack = 0, 0, [value]
         while stack:
             item = stack.pop()
-            if isinstance(item, str | bytes):
+            nodes += 1
+            if isinstance(item, (str, bytes)):
                 size += len(item) + 4
             elif isinstance(item, Mapping):
-                size += 2
                 stack.extend(item.keys())
                 stack.extend(item.values())
             elif isinstance(item, _SEQUENCES):
-                size += 2
                 stack.extend(item)
             elif type(item) is Namespace:
                 stack.append(object.__getattribute__(item, "_Namespace__attrs"))
-            elif isinstance(item, int):
-                size += 8 if -(2**63) < item < 2**63 else item.bit_length() // 3
-            else:
-                size += 16
-            if size + len(stack) > room:
+            elif isinstance(item, int) and not -(2**63) < item < 2**63:
+                size += item.bit_length() // 3
+            if size > MAX_VALUE or nodes + len(stack) > MAX_ITEMS:
                 break
-        self.spend(size >> 5)
-        return size + len(stack)
+        self.allow_items(nodes + len(stack))
+        self.spend(nodes)
+        return size + 8 * nodes
 
     def made(self, value: Any) -> Any:
         """Checks a value that the template made; gives it back."""

@@ -22,7 +22,7 @@ PROTECTOR = "3ed2dface8203c4c9dfb1a5dc58e41e0"
 
 _MAY_DRAW = re.compile(r"choice|random")
 _MAY_CHANGE = re.compile(
-    r"append|clear|extend|insert|pop|remove|reverse|setdefault|sort|update|discard|add\b"
+    r"append|clear|extend|indent|insert|pop|remove|reverse|setdefault|sort|update|discard|add\b"
 )
 
 
