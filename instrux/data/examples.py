@@ -11,8 +11,8 @@ runtime, so neither way needs TensorFlow. The features are:
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -43,16 +43,18 @@ class RenderedExample:
     def to_bytes(self) -> bytes:
         """Serialises as `tf.train.Example`; the same example always gives the same bytes."""
         # In the order of the keys, which is what makes the bytes one of a kind.
-        features = []
-        if self.answer_choices:
-            features.append(_feature(b"answer_choices", self.answer_choices))
-        features.append(_feature(b"example_id", (self.example_id,)))
-        features.append(_feature(b"inputs", (self.inputs,)))
-        if self.references:
-            features.append(_feature(b"references", self.references))
-        features.append(_feature(b"targets", (self.targets,)))
-        features.append(_feature(b"template", (self.template,)))
-        return _delimited(_FIELD_1, b"".join(features))
+        return _delimited(
+            b"".join(
+                (
+                    _many(_ANSWER_CHOICES, self.answer_choices) if self.answer_choices else b"",
+                    _single(_EXAMPLE_ID, self.example_id),
+                    _single(_INPUTS, self.inputs),
+                    _many(_REFERENCES, self.references) if self.references else b"",
+                    _single(_TARGETS, self.targets),
+                    _single(_TEMPLATE, self.template),
+                )
+            )
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RenderedExample":
@@ -95,8 +97,6 @@ _FIELD_2 = b"\x12"  # field 2, length-delimited
 
 
 def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -105,17 +105,60 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _delimited(tag: bytes, payload: bytes) -> bytes:
-    return tag + _varint(len(payload)) + payload
+_VARINTS = [_varint(value) for value in range(1 << 13)]
 
 
-def _feature(key: bytes, values: Iterable[str]) -> bytes:
-    """One entry of the map `Features.feature`: a key and a `Feature` holding a `BytesList`."""
+def _length(value: int) -> bytes:
+    return _VARINTS[value] if value < 1 << 13 else _varint(value)
+
+
+def _delimited(payload: bytes) -> bytes:
+    """The payload as field 1 of a message."""
+    return b"".join((_FIELD_1, _length(len(payload)), payload))
+
+
+_ANSWER_CHOICES = _delimited(b"answer_choices")
+_EXAMPLE_ID = _delimited(b"example_id")
+_INPUTS = _delimited(b"inputs")
+_REFERENCES = _delimited(b"references")
+_TARGETS = _delimited(b"targets")
+_TEMPLATE = _delimited(b"template")
+
+
+def _single(key: bytes, value: str) -> bytes:
+    """The entry of the map `Features.feature` for a feature of one text.
+
+    Four messages lie in each other: the entry (key, feature), the feature (bytes list), the list
+    (values). Their lengths are worked out first, so that the text is copied once.
+    """
+    text = _encoded(value)
+    text_length = _length(len(text))
+    list_bytes = 1 + len(text_length) + len(text)
+    list_length = _length(list_bytes)
+    feature_bytes = 1 + len(list_length) + list_bytes
+    feature_length = _length(feature_bytes)
+    entry_bytes = len(key) + 1 + len(feature_length) + feature_bytes
+    return b"".join(
+        (
+            *(_FIELD_1, _length(entry_bytes), key),
+            *(_FIELD_2, feature_length),
+            *(_FIELD_1, list_length),
+            *(_FIELD_1, text_length, text),
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _many(key: bytes, values: tuple[str, ...]) -> bytes:
+    """The same for several texts; most datasets have the same few choices for every row."""
+    feature = _delimited(b"".join([_delimited(_encoded(value)) for value in values]))
+    return _delimited(b"".join((key, _FIELD_2, _length(len(feature)), feature)))
+
+
+def _encoded(value: str) -> bytes:
     # Lone surrogates (half of an emoji, cut by somebody upstream) become question marks, as
     # UTF-8 has no bytes for them.
-    items = b"".join([_delimited(_FIELD_1, value.encode(errors="replace")) for value in values])
-    feature = _delimited(_FIELD_1, items)
-    return _delimited(_FIELD_1, _delimited(_FIELD_1, key) + _delimited(_FIELD_2, feature))
+    return value.encode("utf-8", "replace")
 
 
 # --- Reading -----------------------------------------------------------------------------------

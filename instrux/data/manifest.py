@@ -10,6 +10,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -179,13 +180,16 @@ def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def library_versions(*packages: str) -> dict[str, str]:
     """The versions of Python, Instrux and the packages named, for a manifest."""
-    versions = {"python": platform.python_version()}
-    for package in ("instrux", *packages):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    versions = {package: _version(package) for package in ("instrux", *packages)}
+    return {"python": platform.python_version(), **versions}
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _size(path: Path) -> int | None:

@@ -104,6 +104,6 @@ class PromptedTask:
 
 def with_field_names(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The row with hyphens in its field names made underscores, as Jinja needs them."""
-    if any("-" in name for name in row):
+    if "-" in "".join(row):
         return {name.replace("-", "_"): value for name, value in row.items()}
     return row

@@ -6,6 +6,7 @@ checksum of the bytes; both checksums are masked CRC-32C, as TensorFlow's format
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -47,17 +48,15 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+@lru_cache(maxsize=1 << 14)
+def _header(length: int) -> bytes:
+    packed = _LENGTH.pack(length)
+    return packed + _CHECKSUM.pack(masked_crc32c(packed))
+
+
 def frame(record: bytes) -> bytes:
     """One record as it stands in a file."""
-    length = _LENGTH.pack(len(record))
-    return b"".join(
-        (
-            length,
-            _CHECKSUM.pack(masked_crc32c(length)),
-            record,
-            _CHECKSUM.pack(masked_crc32c(record)),
-        )
-    )
+    return b"".join((_header(len(record)), record, _CHECKSUM.pack(masked_crc32c(record))))
 
 
 def write_records(path: str | Path, records: Iterable[bytes]) -> int:
