@@ -1,6 +1,7 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -141,18 +142,17 @@ def test_training_on_a_packed_set_imports_no_tensorflow(data_dir, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == {"step": 2, "tensorflow": False}
 
 
-BINDINGS = """
-    MODEL = @t5.T5Config()
-    MIXTURE_OR_TASK_NAME = "tiny"
-    TASK_FEATURE_LENGTHS = {"inputs": 16, "targets": 8}
-    TRAIN_STEPS = 3
-    MODEL_DIR = "run"
-    INITIAL_CHECKPOINT_PATH = "other"
-    BATCH_SIZE = 8
-    DATA_DIR = "data"
-    VOCABULARY = "bytes:5"
-    NUM_EXAMPLES = 48
-"""
+MACROS = {
+    "MIXTURE_OR_TASK_NAME": "'tiny'",
+    "TASK_FEATURE_LENGTHS": "{'inputs': 16, 'targets': 8}",
+    "TRAIN_STEPS": "2",
+    "MODEL_DIR": "'run'",
+    "INITIAL_CHECKPOINT_PATH": "None",
+    "BATCH_SIZE": "8",
+    "DATA_DIR": "'data'",
+    "VOCABULARY": "'bytes:5'",
+    "NUM_EXAMPLES": "48",
+}
 
 
 @pytest.fixture
@@ -161,18 +161,41 @@ def clean_gin():
     gin.clear_config()
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
-def test_every_run_file_is_complete(path, clean_gin):
-    defined = {line.split(" = ")[0] for line in path.read_text().splitlines() if " = " in line}
-    bindings = [
-        line.strip()
-        for line in BINDINGS.strip().splitlines()
-        if line.split(" = ")[0].strip() in defined
+def with_tiny_model(tmp_path, run_file):
+    """A gin file that includes a run and gives it the model that every run asks for."""
+    sizes = dataclasses.asdict(tiny_run.CONFIG)
+    lines = [
+        "from __gin__ import dynamic_registration",
+        "from instrux.models import t5",
+        f"include 'runs/{run_file}'",
+        "MODEL = @t5.T5Config()",
+        *(f"t5.T5Config.{name} = {value!r}" for name, value in sizes.items()),
     ]
-    gin_config.parse([str(path)], bindings)
-    parameters = gin.get_bindings(train.train)
+    path = tmp_path / "tiny.gin"
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def macros_of(path):
+    """The macros that a run file defines, those of the files it includes among them."""
+    text = path.read_text()
+    names = set(re.findall(r"^([A-Z_]+) = ", text, flags=re.MULTILINE))
+    for included in re.findall(r"^include 'runs/(.*)'", text, flags=re.MULTILINE):
+        names |= macros_of(path.with_name(included))
+    return names
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_every_run_file_is_complete(path, tmp_path, clean_gin):
+    bindings = [f"{name} = {MACROS[name]}" for name in macros_of(path) & MACROS.keys()]
+    gin_config.parse([with_tiny_model(tmp_path, path.name)], bindings)
     needed = {"model_dir", "data_dir", "model", "batch_size", "train_steps"}
-    assert needed <= parameters.keys()
+    assert needed <= gin.get_bindings(train.train, resolve_references=False).keys()
+    # Resolved: every description it names can be built.
+    settings = gin.get_bindings(train.train)
+    assert settings["model"].emb_dim == 8
+    assert settings["learning_rate"](1) > 0
+    settings["optimizer"].build(settings["learning_rate"], {"w": ("embed",)})
 
 
 def test_at_least_one_run_file_is_tested():
@@ -180,28 +203,10 @@ def test_at_least_one_run_file_is_tested():
 
 
 def test_gin_trains_with_t5xs_macro_names(data_dir, tmp_path, clean_gin):
-    config = tmp_path / "tiny.gin"
-    sizes = dataclasses.asdict(tiny_run.CONFIG)
-    lines = [f"t5.T5Config.{name} = {value!r}" for name, value in sizes.items()]
-    config.write_text(
-        "from __gin__ import dynamic_registration\n"
-        "from instrux.models import t5\n"
-        "include 'runs/finetune.gin'\n"
-        "MODEL = @t5.T5Config()\n" + "\n".join(lines)
-    )
-    bindings = [
-        "MIXTURE_OR_TASK_NAME = 'tiny'",
-        'TASK_FEATURE_LENGTHS = {"inputs": 16, "targets": 8}',
-        "TRAIN_STEPS = 2",
-        f"MODEL_DIR = '{tmp_path / 'run'}'",
-        "INITIAL_CHECKPOINT_PATH = None",
-        "BATCH_SIZE = 8",
-        f"DATA_DIR = '{data_dir}'",
-        "VOCABULARY = 'bytes:5'",
-        "NUM_EXAMPLES = 48",
-        f"train.train.compile_cache = '{data_dir / 'jax'}'",
-    ]
-    gin_config.parse([str(config)], bindings)
+    macros = MACROS | {"MODEL_DIR": f"'{tmp_path / 'run'}'", "DATA_DIR": f"'{data_dir}'"}
+    bindings = [f"{name} = {value}" for name, value in macros.items()]
+    bindings.append(f"train.train.compile_cache = '{data_dir / 'jax'}'")
+    gin_config.parse([with_tiny_model(tmp_path, "finetune.gin")], bindings)
     result = gin.get_configurable(train.train)()
     assert result.step == 2
     operative = (tmp_path / "run" / "config.gin").read_text()
