@@ -39,7 +39,9 @@ class RankedBatch(InputsBatch):
 
     Attributes:
         choices: int32 [rows, choice_length], padded with 0.
-        owners: int32 [rows], the row of `inputs` that a choice belongs to; 0 for padding rows.
+        owners: int32 [rows], the row of `inputs` that a choice belongs to. Padding rows are dealt
+            out so that no input has more rows than it must: the model's memory and its compiled
+            program depend on the most rows of one input.
         choice_counts: how many rows each example of `examples` has, in that order.
     """
 
@@ -84,8 +86,8 @@ def ranked_batches(
     """Cuts inputs with their choices into batches of few shapes.
 
     A batch is full at `batch_size` examples or when the rows for choices are used up. There are
-    as many rows as `batch_size` examples have choices on average, rounded up, and fewer where
-    choices are long; one example's choices are never parted.
+    as many rows as `batch_size` examples (of about as many choices) have on average, rounded up,
+    and fewer where choices are long; one example's choices are never parted.
 
     Args:
         inputs: token ids, each at most `inputs_length` long.
@@ -108,21 +110,30 @@ def ranked_batches(
         length_bucket(len(tokens), shortest=_SHORTEST_INPUTS, longest=inputs_length)
         for tokens in inputs
     ]
-    order = sorted(range(len(inputs)), key=lambda i: (lengths[i], buckets[i], len(inputs[i])))
-    mean_choices = sum(map(len, choices)) / len(choices)
+    slots = [1 << max(0, len(group) - 1).bit_length() for group in choices]
+    order = sorted(
+        range(len(inputs)), key=lambda i: (lengths[i], slots[i], buckets[i], len(inputs[i]))
+    )
+    means = {
+        slot: np.mean(
+            [len(group) for group, own in zip(choices, slots, strict=True) if own == slot]
+        )
+        for slot in set(slots)
+    }
     start = 0
     while start < len(order):
-        rows = _choice_rows(mean_choices, batch_size, lengths[order[start]])
+        first = order[start]
+        rows = _choice_rows(means[slots[first]], batch_size, lengths[first])
         members = _fill(order[start:], choices, lengths, batch_size, rows)
         start += len(members)
         yield RankedBatch(
             tuple(members),
             _inputs_array(inputs, members, batch_size, inputs_length, eos_id),
-            *_choices_arrays(choices, members, rows, lengths, eos_id),
+            *_choices_arrays(choices, members, rows, lengths, batch_size),
         )
 
 
-def _choice_rows(mean_choices: float, batch_size: int, length: int) -> int:
+def _choice_rows(mean_choices: np.floating, batch_size: int, length: int) -> int:
     wanted = batch_size * max(1, math.ceil(mean_choices))
     affordable = max(1, batch_size * _CHOICE_TOKENS_PER_EXAMPLE // length)
     return min(wanted, affordable)
@@ -170,16 +181,21 @@ def _choices_arrays(
     members: Sequence[int],
     rows: int,
     lengths: Sequence[int],
-    eos_id: int,
+    batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     counts = tuple(len(choices[i]) for i in members)
     # One example with more choices than a batch has rows gets a batch of its own, and larger.
     rows = rows if sum(counts) <= rows else 1 << (sum(counts) - 1).bit_length()
     tokens = np.zeros((rows, max(lengths[i] for i in members)), np.int32)
-    tokens[:, 0] = eos_id
-    owners = np.zeros(rows, np.int32)
-    flat = [(owner, choice) for owner, i in enumerate(members) for choice in choices[i]]
-    for row, (owner, choice) in enumerate(flat):
+    for row, choice in enumerate(choice for i in members for choice in choices[i]):
         tokens[row, : len(choice)] = choice
-        owners[row] = owner
-    return tokens, owners, counts
+    return tokens, _owners(counts, rows, batch_size), counts
+
+
+def _owners(counts: Sequence[int], rows: int, batch_size: int) -> np.ndarray:
+    held = np.zeros(batch_size, np.int64)
+    held[: len(counts)] = counts
+    level = max(int(held.max()), -(-rows // batch_size))
+    spare = np.repeat(np.arange(batch_size), level - held)
+    owned = np.repeat(np.arange(batch_size), held)
+    return np.concatenate([owned, spare[: rows - len(owned)]]).astype(np.int32)

@@ -25,8 +25,9 @@ class ReadingSettings:
 
     Attributes:
         inputs_length: longer inputs are cut here, in tokens.
-        targets_length: longer choices are cut here, in tokens, end of sequence included; also the
-            longest answer that is generated.
+        targets_length: longer choices are cut here, in tokens, end of sequence included.
+        max_decode_length: longest answer that is generated, in tokens; `targets_length` where
+            None.
         batch_size: examples a batch.
         inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
         normalize_lengths: whether a choice's score is divided by its tokens (T0: it is not).
@@ -34,6 +35,7 @@ class ReadingSettings:
 
     inputs_length: int = 512
     targets_length: int = 128
+    max_decode_length: int | None = None
     batch_size: int = 32
     inputs_eos: bool = False
     normalize_lengths: bool = False
@@ -42,6 +44,15 @@ class ReadingSettings:
         for name in ("inputs_length", "targets_length", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"evaluation: {name} is {getattr(self, name)}; give 1 or more")
+        if self.decode_length < 1:
+            raise InputError(
+                f"evaluation: max_decode_length is {self.decode_length}; give 1 or more"
+            )
+
+    @property
+    def decode_length(self) -> int:
+        """The longest answer that is generated, in tokens."""
+        return self.targets_length if self.max_decode_length is None else self.max_decode_length
 
 
 class Reader:
@@ -73,21 +84,7 @@ class Reader:
         self._params = params
         self._vocabulary = vocabulary
         self._place = place
-
-        def score(params: Any, inputs: Any, choices: Any, owners: Any) -> jax.Array:
-            return scoring.score_choices(model, params, inputs, choices, owners)
-
-        def generate(params: Any, inputs: Any) -> jax.Array:
-            return decoding.greedy(
-                model,
-                params,
-                inputs,
-                max_decode_length=settings.targets_length,
-                eos_id=vocabulary.eos_id,
-            )
-
-        self._score = jax.jit(score)
-        self._generate = jax.jit(generate)
+        self._model = model
 
     def tokenize_inputs(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of inputs, not yet cut at `inputs_length`."""
@@ -126,8 +123,12 @@ class Reader:
         )
         for batch, found in self._pipelined(
             batches,
-            lambda batch: self._score(
-                self._params, *map(self._place, (batch.inputs, batch.choices, batch.owners))
+            lambda batch: scoring.score_choices(
+                self._model,
+                self._params,
+                self._place(batch.inputs),
+                self._place(batch.choices),
+                batch.owners,
             ),
         ):
             ends = np.cumsum(batch.choice_counts)
@@ -158,7 +159,14 @@ class Reader:
             eos_id=self._vocabulary.eos_id,
         )
         for batch, found in self._pipelined(
-            batches, lambda batch: self._generate(self._params, self._place(batch.inputs))
+            batches,
+            lambda batch: decoding.greedy(
+                self._model,
+                self._params,
+                self._place(batch.inputs),
+                max_decode_length=self.settings.decode_length,
+                eos_id=self._vocabulary.eos_id,
+            ),
         ):
             for example, ids in zip(batch.examples, found.tolist(), strict=False):
                 texts[example] = self._vocabulary.decode(ids).strip()

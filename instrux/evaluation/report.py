@@ -290,8 +290,8 @@ def _curves(all_arms: Sequence[Arm]) -> Drawing | None:
 def _mixtures(runs: Sequence[EvaluatedRun]) -> list[MixtureSection]:
     packs: dict[str, tuple[PackManifest, list[str]]] = {}
     for run in runs:
-        if run.pack is not None and run.about.pack_dir is not None:
-            packs.setdefault(run.about.pack_dir, (run.pack, []))[1].append(run.about.name)
+        if run.pack is not None and run.pack_folder is not None:
+            packs.setdefault(run.pack_folder, (run.pack, []))[1].append(run.about.name)
     made = []
     for number, (manifest, names) in enumerate(packs.values()):
         listed = ", ".join(names)
@@ -355,9 +355,11 @@ def _settings(run: EvaluatedRun) -> dict[str, Any]:
     rows = [("folder", run.about.model_dir), ("role", run.about.role)]
     rows += [
         (name, getattr(run.about, name))
-        for name in ("num_prompts", "seed", "pack_dir")
+        for name in ("num_prompts", "seed")
         if getattr(run.about, name) is not None
     ]
+    if run.pack_folder is not None:
+        rows.append(("packed dataset", run.pack_folder))
     flat: dict[str, Any] = {}
     for name, value in run.results.settings.items():
         flat |= (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from instrux.data.packed_manifest import PackManifest, read_manifest
+from instrux.data.packed_manifest import PackManifest, PackSettings, read_manifest
 from instrux.errors import InputError, did_you_mean
 from instrux.evaluation.aggregate import Cell, cells
 from instrux.evaluation.predictions import (
@@ -31,6 +31,8 @@ class RunForReport:
         model_dir: its folder, where it was trained and evaluated.
         step: the evaluated step to show; the last one where None.
         pack_dir: the packed dataset it was trained on, for the mixture's shares, or None.
+        pack: in place of `pack_dir`, with `data_dir`: what `instrux pack` was given.
+        data_dir: with `pack`, the folder that holds `packed/`.
         num_prompts: how many prompts a task it was trained with, for the ablation, or None.
         seed: its training seed. Runs that differ in nothing but this are shown as one, with the
             spread over seeds.
@@ -43,10 +45,25 @@ class RunForReport:
     model_dir: str
     step: int | None = None
     pack_dir: str | None = None
+    pack: PackSettings | None = None
+    data_dir: str | None = None
     num_prompts: int | None = None
     seed: int | None = None
     role: str = INSTRUCTIONS
     evaluation: str = "eval"
+
+    @property
+    def pack_folder(self) -> str | None:
+        """The packed dataset's folder, however it was named.
+
+        Raises:
+            InputError: the pack's vocabulary cannot be read, or `data_dir` is missing.
+        """
+        if self.pack is None:
+            return self.pack_dir
+        if self.data_dir is None:
+            raise InputError(f"run {self.name!r}: `pack` needs `data_dir` beside it.")
+        return str(self.pack.folder(self.data_dir))
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ class EvaluatedRun:
         results: what the evaluation found.
         curve: what training logged, in order of step; empty if nothing was found.
         pack: the packed dataset it was trained on, if known.
+        pack_folder: where that lies.
         notes: a sentence for everything that was looked for and is missing.
     """
 
@@ -79,6 +97,7 @@ class EvaluatedRun:
     results: EvaluationResults
     curve: tuple[CurvePoint, ...]
     pack: PackManifest | None
+    pack_folder: str | None
     notes: tuple[str, ...]
 
     @cached_property
@@ -107,15 +126,18 @@ def read_run(about: RunForReport) -> EvaluatedRun:
     except InputError as error:
         curve = ()
         notes.append(f"{about.name}: no loss and throughput curves ({error})")
-    pack = None
-    if about.pack_dir is None:
+    pack = pack_folder = None
+    if about.pack_dir is None and about.pack is None:
         notes.append(f"{about.name}: no mixture shares, since no packed dataset was named.")
     else:
         try:
-            pack = read_manifest(about.pack_dir)
+            pack_folder = about.pack_folder
+            pack = read_manifest(pack_folder) if pack_folder is not None else None
         except InputError as error:
             notes.append(f"{about.name}: no mixture shares ({error})")
-    return EvaluatedRun(about, folder, read_results(folder / FILE_NAME), curve, pack, tuple(notes))
+    return EvaluatedRun(
+        about, folder, read_results(folder / FILE_NAME), curve, pack, pack_folder, tuple(notes)
+    )
 
 
 def _evaluation_folder(about: RunForReport) -> Path:

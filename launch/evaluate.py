@@ -1,0 +1,119 @@
+"""The stage `evaluate`: a trained run over rendered tasks, to results and predictions."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from instrux.data.vocabularies import VocabularySpec
+from instrux.evaluation.evaluate import EvaluationSettings, evaluate_tasks
+from instrux.evaluation.reader import ReadingSettings
+from instrux.evaluation.results import FILE_NAME, EvaluationResults
+from instrux.evaluation.selection import select_tasks
+from instrux.training.mesh import MeshShape
+from launch.reading import find_run, opened
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What the stage made.
+
+    Attributes:
+        folder: `<model_dir>/<name>/<step>`, with `results.json` and `predictions/`.
+        results: what `results.json` holds.
+    """
+
+    folder: Path
+    results: EvaluationResults
+
+
+def evaluate(
+    *,
+    model_dir: str,
+    data_dir: str,
+    tasks: Sequence[str],
+    split: str = "validation",
+    groups: Mapping[str, str] | None = None,
+    max_examples: int | None = None,
+    batch_size: int = 32,
+    inputs_length: int | None = None,
+    targets_length: int | None = None,
+    max_decode_length: int | None = None,
+    inputs_eos: bool = False,
+    rank_choices: bool = True,
+    normalize_lengths: bool = False,
+    original_task_only: bool = False,
+    step: int | None = None,
+    name: str = "eval",
+    vocabulary: VocabularySpec | str | None = None,
+    mesh: MeshShape | None = None,
+    compile_cache: str | bool = True,
+) -> EvaluateResult:
+    """Evaluates a checkpoint; a task already evaluated with the same settings is not done again.
+
+    Args:
+        model_dir: the run's folder.
+        data_dir: folder that holds `rendered/`.
+        tasks: names or globs over rendered tasks.
+        split: the split to evaluate.
+        groups: name or glob -> the group its tasks belong to, such as `held-out prompts`; the
+            first that fits counts. Groups that start with `held-out` make a report's headline.
+        max_examples: examples a task at most, the same rows for all prompts of a dataset.
+        batch_size: examples a batch, over all devices.
+        inputs_length: longer inputs are cut; the run's own length where None.
+        targets_length: longer answer choices are cut; the run's own length where None.
+        max_decode_length: longest generated answer in tokens; `targets_length` where None.
+        inputs_eos: whether inputs end with the end-of-sequence id, as in `PackSettings`.
+        rank_choices: whether answer choices are ranked where there are any; otherwise every
+            answer is generated.
+        normalize_lengths: whether a choice's score is divided by its number of tokens.
+        original_task_only: leaves out prompts that turn a dataset's task around.
+        step: which checkpoint; the newest where None.
+        name: of the evaluation: its folder under `model_dir`.
+        vocabulary: to be sure of it: an error unless it is the run's own.
+        mesh: sizes of the mesh's axes; all devices on `data` where None.
+        compile_cache: False for none, True for the cache folder, or a folder.
+
+    Raises:
+        InputError: no such run, checkpoint, task or split; or the vocabulary is another.
+    """
+    run = find_run(model_dir, step=step, vocabulary=vocabulary)
+    selected = select_tasks(
+        data_dir,
+        tasks,
+        split=split,
+        groups=groups,
+        max_examples=max_examples,
+        original_task_only=original_task_only,
+    )
+    own = run.description
+    reading = ReadingSettings(
+        inputs_length=own.inputs_length if inputs_length is None else inputs_length,
+        targets_length=own.targets_length if targets_length is None else targets_length,
+        max_decode_length=max_decode_length,
+        batch_size=batch_size,
+        inputs_eos=inputs_eos,
+        normalize_lengths=normalize_lengths,
+    )
+    settings = EvaluationSettings(
+        model_dir=model_dir,
+        step=run.step,
+        checkpoint=run.fingerprint,
+        reading=dataclasses.asdict(reading),
+        split=split,
+        max_examples=max_examples,
+        rank_choices=rank_choices,
+    )
+    folder = Path(model_dir) / name / str(run.step)
+    with contextlib.ExitStack() as stack:
+        results = evaluate_tasks(
+            selected,
+            open_reader=lambda: stack.enter_context(
+                opened(run, reading, mesh=mesh, compile_cache=compile_cache)
+            ),
+            folder=folder,
+            settings=settings,
+        )
+    print(folder / FILE_NAME)
+    return EvaluateResult(folder, results)

@@ -1,0 +1,156 @@
+"""A trained run opened for reading: which checkpoint, its vocabulary, its parameters on devices."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+from instrux.evaluation.reader import Reader, ReadingSettings
+from instrux.models.t5 import T5
+from instrux.training import compilation_cache
+from instrux.training.checkpoints import CHECKPOINTS, latest_step, load_params
+from instrux.training.mesh import (
+    BATCH_AXES,
+    MeshShape,
+    activate,
+    make_mesh,
+    parameter_shardings,
+)
+from instrux.training.run_folder import RunDescription
+
+
+@dataclass(frozen=True)
+class RunToRead:
+    """One checkpoint of a run.
+
+    Attributes:
+        model_dir: the run's folder.
+        step: the checkpoint's step.
+        description: the run's model and vocabulary.
+        fingerprint: digest of the checkpoint's files, names and sizes and Orbax's own record of
+            when it wrote them; no array is read for it.
+    """
+
+    model_dir: Path
+    step: int
+    description: RunDescription
+    fingerprint: str
+
+
+def find_run(
+    model_dir: str, *, step: int | None, vocabulary: VocabularySpec | str | None
+) -> RunToRead:
+    """Finds a checkpoint and checks that the run's vocabulary is the one it was trained with.
+
+    Args:
+        model_dir: the run's folder.
+        step: which checkpoint; the newest where None.
+        vocabulary: the vocabulary to expect, for callers who want to be sure; or None.
+
+    Raises:
+        InputError: there is no run, no such checkpoint, or the vocabulary is another.
+    """
+    description = RunDescription.read(model_dir)
+    folder = Path(model_dir) / CHECKPOINTS
+    newest = latest_step(model_dir)
+    if newest is None:
+        raise InputError(f"{model_dir}: no checkpoint yet; `instrux train` makes one.")
+    step = newest if step is None else step
+    if not (folder / str(step)).is_dir():
+        steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+        raise InputError(f"{folder}: no checkpoint of step {step}; there are {steps}.")
+    _check_vocabulary(model_dir, description, vocabulary)
+    return RunToRead(Path(model_dir), step, description, _fingerprint(folder / str(step)))
+
+
+def _check_vocabulary(
+    model_dir: str, description: RunDescription, expected: VocabularySpec | str | None
+) -> None:
+    if (digest := description.vocabulary.digest()) != description.vocabulary_digest:
+        raise InputError(
+            f"{model_dir}: {description.vocabulary} has the digest {digest[:12]}, but the run was trained"
+            f" with {description.vocabulary_digest[:12]}; put that vocabulary's file back."
+        )
+    if expected is None:
+        return
+    spec = VocabularySpec.parse(expected) if isinstance(expected, str) else expected
+    if spec.digest() != description.vocabulary_digest:
+        raise InputError(
+            f"{model_dir}: trained with the vocabulary {description.vocabulary}, not with {spec}; leave"
+            " `vocabulary` out to use the run's own."
+        )
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+    record = folder / "_CHECKPOINT_METADATA"  # holds the time of writing
+    digest.update(record.read_bytes() if record.is_file() else b"")
+    return f"blake2b:{digest.hexdigest()}"
+
+
+@contextlib.contextmanager
+def opened(
+    run: RunToRead,
+    settings: ReadingSettings,
+    *,
+    mesh: MeshShape | None = None,
+    compile_cache: str | bool = True,
+) -> Iterator[Reader]:
+    """Loads the parameters onto all devices, split as in training, for the block's time.
+
+    Args:
+        run: the checkpoint.
+        settings: how to read; the batch size divides by the mesh's devices that split batches.
+        mesh: sizes of the mesh's axes; None for all devices on `data`.
+        compile_cache: False for none, True for the cache folder, or a folder.
+
+    Raises:
+        InputError: the checkpoint is damaged, or mesh and model do not fit.
+    """
+    if compile_cache is not False:
+        compilation_cache.enable(None if compile_cache is True else compile_cache)
+    devices = make_mesh(MeshShape() if mesh is None else mesh)
+    ways = int(np.prod([devices.shape[axis] for axis in BATCH_AXES]))
+    if settings.batch_size % ways:
+        raise InputError(
+            f"batch_size is {settings.batch_size}; with {ways} devices on the mesh axes data x fsdp it"
+            f" must be a multiple of {ways}."
+        )
+    model = T5(run.description.model)
+    params = _load(run, model, devices)
+    with activate(devices):
+        yield Reader(
+            model,
+            params,
+            run.description.vocabulary.load(),
+            settings,
+            place=lambda array: _place(array, devices, ways),
+        )
+
+
+def _load(run: RunToRead, model: T5, devices: Mesh) -> Any:
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shardings = parameter_shardings(devices, model.logical_axes(), shapes)
+    abstract = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+    return load_params(run.model_dir, abstract, step=run.step).params
+
+
+def _place(array: np.ndarray, devices: Mesh, ways: int) -> jax.Array:
+    """Splits rows over the devices where they divide, as choices' rows may not."""
+    spec = PartitionSpec(BATCH_AXES) if array.shape[0] % ways == 0 else PartitionSpec()
+    return jax.device_put(array, NamedSharding(devices, spec))
