@@ -1,0 +1,81 @@
+"""Pipelines run quietly, and tell a user's mistake in one line."""
+
+import subprocess
+import sys
+
+import apache_beam as beam
+import pytest
+
+from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
+from instrux.data.tfrecord import TFRecordError
+from instrux.errors import InputError
+
+
+def fail(number):
+    if number == 2:
+        raise InputError("rows.jsonl, line 3: mend it.")
+    return number
+
+
+def fail_with_a_kind_of_its_own(number):
+    raise TFRecordError("a.tfrecord", 16, "the file ends")
+
+
+def fail_by_our_fault(number):
+    return number / 0
+
+
+def run(function, *beam_args, watch=None):
+    def build(pipeline):
+        _ = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(function)
+
+    run_pipeline(build, pipeline_options(beam_args), watch=watch)
+
+
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["here", "processes"]
+)
+def test_an_input_error_of_a_worker_arrives_as_itself(workers, capfd):
+    with pytest.raises(InputError) as caught:
+        run(fail, f"--direct_num_workers={workers}")
+    assert str(caught.value) == "rows.jsonl, line 3: mend it."
+    assert capfd.readouterr().err == ""
+
+
+def test_a_kind_of_input_error_arrives_with_its_message():
+    with pytest.raises(InputError, match=r"^a\.tfrecord: the file ends in the record at byte 16"):
+        run(fail_with_a_kind_of_its_own)
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(Exception, match="division by zero") as caught:
+        run(fail_by_our_fault)
+    assert not isinstance(caught.value, InputError)
+    assert "fail_by_our_fault" in str(caught.value)
+
+
+def test_the_watcher_is_called_on_this_thread():
+    import threading
+    import time
+
+    threads = []
+    run(lambda _: time.sleep(0.3), watch=lambda: threads.append(threading.current_thread()))
+    assert set(threads) == {threading.current_thread()}
+
+
+def test_options_say_where_the_work_goes():
+    assert is_local(pipeline_options([]))
+    assert is_local(pipeline_options(["--runner=DirectRunner"]))
+    pytest.importorskip("distributed")
+    dask = pipeline_options(["--runner=DaskRunner"])
+    assert not is_local(dask) and shares_this_machine(dask)
+
+
+def test_importing_beam_leaves_logging_as_it_was():
+    code = (
+        "import logging, instrux.beam\n"
+        "assert logging.getLogger().handlers == []\n"
+        "assert logging.getLogger().manager.disable == 0\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
