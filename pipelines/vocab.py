@@ -132,9 +132,9 @@ def vocab(
 def _check(settings: _Settings) -> None:
     if settings.size < 8:
         raise InputError(f"vocab: size is {settings.size}; give 8 or more")
-    if settings.byte_fallback and settings.size < 512:
+    if settings.byte_fallback and settings.size < 300:
         raise InputError(
-            f"vocab: size is {settings.size}; byte_fallback alone takes 256, give 512 or more"
+            f"vocab: size is {settings.size}; byte_fallback alone takes 256, give 300 or more"
         )
     if settings.max_sentences < 1:
         raise InputError(f"vocab: max_sentences is {settings.max_sentences}; give 1 or more")

@@ -58,8 +58,9 @@ def rendered(tmp_path_factory):
 
 @pytest.fixture
 def data_dir(rendered, tmp_path):
-    """A copy that a test may change."""
-    return shutil.copytree(rendered, tmp_path / "data")
+    """The rendered examples alone, in a folder that a test may change."""
+    shutil.copytree(rendered / "rendered", tmp_path / "data" / "rendered")
+    return tmp_path / "data"
 
 
 @pytest.fixture(scope="module")
@@ -181,14 +182,11 @@ def test_a_complete_dataset_is_skipped(packed, rendered, capsys):
     assert again.skipped
     assert capsys.readouterr().err == "pack toy: complete, skipped\n"
     assert digests(packed.folder) == before
-    # Rates count by their proportions only in what is drawn: as given, they are told apart.
     assert again.manifest == packed.manifest
 
 
-def test_the_same_settings_and_inputs_give_the_same_bytes(packed, rendered, tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(rendered / "rendered", elsewhere / "rendered")
-    again = pack(settings_for(), data_dir=elsewhere, rates=RATES)
+def test_the_same_settings_and_inputs_give_the_same_bytes(packed, data_dir):
+    again = pack(settings_for(), data_dir=data_dir, rates=RATES)
     assert not again.skipped
     assert digests(again.folder) == digests(packed.folder)
 
@@ -197,24 +195,20 @@ def test_the_same_settings_and_inputs_give_the_same_bytes(packed, rendered, tmp_
 @pytest.mark.parametrize(
     "beam_args", [["--direct_num_workers=2"], ["--runner=DaskRunner"]], ids=["processes", "dask"]
 )
-def test_every_runner_gives_the_same_bytes(packed, rendered, tmp_path, beam_args):
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(rendered / "rendered", elsewhere / "rendered")
-    again = pack(settings_for(), data_dir=elsewhere, rates=RATES, beam_args=beam_args)
+def test_every_runner_gives_the_same_bytes(packed, data_dir, beam_args):
+    again = pack(settings_for(), data_dir=data_dir, rates=RATES, beam_args=beam_args)
     assert digests(again.folder) == digests(packed.folder)
 
 
-def test_several_passes_over_the_text_give_the_same_bytes(packed, rendered, tmp_path, monkeypatch):
+def test_several_passes_over_the_text_give_the_same_bytes(packed, data_dir, monkeypatch):
     import pipelines.pack
 
     # As if memory held a third of the text.
     text = sum(
-        manifest.stat().st_size for manifest in (rendered / "rendered").glob("*/train.tfrecord-*")
+        path.stat().st_size for path in (data_dir / "rendered").glob("*/train.tfrecord-*")
     )
     monkeypatch.setattr(pipelines.pack, "_TEXT_IN_MEMORY", text // 3)
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(rendered / "rendered", elsewhere / "rendered")
-    again = pack(settings_for(), data_dir=elsewhere, rates=RATES)
+    again = pack(settings_for(), data_dir=data_dir, rates=RATES)
     assert digests(again.folder) == digests(packed.folder)
 
 
@@ -288,9 +282,7 @@ def test_a_split_that_is_not_rendered_is_told_with_the_command_that_renders_it(r
 
 
 def test_an_empty_task_is_told(data_dir):
-    render_tasks(data_dir, data_dir / "raw", {"tiny": 3})
-    folder = data_dir / "raw"
-    path = folder / "none.jsonl"
+    path = data_dir / "none.jsonl"
     path.write_text('{"text": "a"}\n')
     nothing = PromptedTask(
         "nothing",
