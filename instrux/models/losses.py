@@ -1,6 +1,5 @@
 """Cross-entropy with z-loss and label smoothing, a chunk of positions at a time."""
 
-import functools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -120,7 +119,8 @@ def cross_entropy(
     padding = ((0, 0), (0, -length % chunk))
     targets, weights = jnp.pad(targets, padding), jnp.pad(weights, padding)
     hidden = jnp.pad(hidden, (*padding, (0, 0)))
-    return Loss(*_sums(hidden, kernel, targets, weights, (z_loss, label_smoothing, chunk)))
+    settings = (z_loss, label_smoothing, chunk)
+    return Loss(*_differentiable_sums(hidden, kernel, targets, weights, settings))
 
 
 def log_probabilities(
@@ -159,7 +159,6 @@ def _chunk_length(batch: int, length: int, vocab: int, chunk_mib: float) -> int:
     return math.ceil(length / math.ceil(length / most))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _sums(hidden, kernel, targets, weights, settings):
     z_loss, label_smoothing, chunk = settings
 
@@ -212,7 +211,8 @@ def _sums_backward(settings, residuals, cotangents):
     )
 
 
-_sums.defvjp(_sums_forward, _sums_backward)
+_differentiable_sums = jax.custom_vjp(_sums, nondiff_argnums=(4,))
+_differentiable_sums.defvjp(_sums_forward, _sums_backward)
 
 
 def _zeros() -> tuple[jax.Array, ...]:
