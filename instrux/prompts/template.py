@@ -20,7 +20,7 @@ SEPARATOR = "|||"
 PROTECTOR = "3ed2dface8203c4c9dfb1a5dc58e41e0"
 """Stands for the separator in values. Templates of multi_news split on it, so it is fixed."""
 
-_MAY_DRAW = re.compile(r"choice|random")
+_MAY_DRAW = re.compile(r"\b(?:choice|random)\b")  # and not `answer_choices`
 _MAY_CHANGE = re.compile(
     r"append|clear|extend|indent|insert|pop|remove|reverse|setdefault|sort|update|discard|add\b"
 )
