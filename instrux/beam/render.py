@@ -61,7 +61,7 @@ class UnitRenderer:
             report = self.reports[index]
             try:
                 rendered = job.task.render(values, example_id)
-                if type(rendered) is Skipped:
+                if isinstance(rendered, Skipped):
                     report.dropped[rendered.reason] += 1
                     report.rows += 1
                     continue

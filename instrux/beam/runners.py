@@ -21,6 +21,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms import environments
 
 from instrux.errors import InputError, did_you_mean
@@ -40,7 +41,7 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
         _require_dask()
     parser = _OptionsParser(allow_abbrev=False, add_help=False)
     for kind in PipelineOptions.__subclasses__():
-        kind._add_argparse_args(parser)
+        kind._add_argparse_args(parser)  # pyright: ignore[reportArgumentType]
     _, unknown = parser.parse_known_args(list(beam_args))
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings]
@@ -113,7 +114,7 @@ class _Job:
             finally:
                 if (client := getattr(result, "client", None)) is not None:
                     client.close()  # Dask's
-            if result.state != beam.runners.runner.PipelineState.DONE:
+            if result.state != PipelineState.DONE:
                 raise RuntimeError(f"The Beam job ended in state {result.state}.")
         except BaseException as error:
             self.error = error
@@ -132,9 +133,8 @@ def _runner(options: PipelineOptions, log: Path) -> Any:
     path = shlex.quote(os.pathsep.join(map(os.path.abspath, sys.path)))  # "" there means here
     worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
     command = f"PYTHONPATH={path} exec {worker} 2>>{shlex.quote(str(log))}"
-    return FnApiRunner(
-        default_environment=environments.SubprocessSDKEnvironment.from_command_string(command)
-    )
+    environment: Any = environments.SubprocessSDKEnvironment
+    return FnApiRunner(default_environment=environment.from_command_string(command))
 
 
 @contextmanager
@@ -192,7 +192,7 @@ class _OptionsParser(argparse.ArgumentParser):
 
 def _require_runner(name: str) -> None:
     try:
-        beam.runners.create_runner(name)
+        create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Beam cannot make the runner {name!r}: {reason}") from error

@@ -23,7 +23,9 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> tuple[int, str]:
+def write_atomically(
+    path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]
+) -> tuple[int, str]:
     """Writes a file under a temporary name in the same folder and renames it into place.
 
     A reader sees the old file or the new one, never half of it. Writing the same file twice,
