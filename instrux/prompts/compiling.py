@@ -19,6 +19,7 @@ from jinja2.compiler import CodeGenerator, operators, optimizeconst
 from jinja2.nodes import EvalContext
 
 from instrux.errors import InputError
+from instrux.prompts.filters import draws_without_rng
 from instrux.prompts.folding import Draws, Folding, FoldingOptimizer
 from instrux.prompts.limits import MAX_SOURCE, Limits, Meter
 from instrux.prompts.sandbox import PromptEnvironment, RenderContext, bounded_text, new_context
@@ -107,7 +108,8 @@ class _CodeGenerator(CodeGenerator):
     @optimizeconst
     def visit_Compare(self, node: nodes.Compare, frame: Any) -> None:
         operands = [node.expr, *(operand.expr for operand in node.ops)]
-        if len(operands) == 2 and any(map(_is_scalar, operands)):
+        contained = any(operand.op in ("in", "notin") for operand in node.ops)
+        if len(operands) == 2 and not contained and any(map(_is_scalar, operands)):
             CodeGenerator.visit_Compare.__wrapped__(self, node, frame)  # type: ignore[attr-defined]
             return
         self.write("(")
@@ -290,11 +292,6 @@ def _python(code: str) -> CodeType:
         # Python warns of constants that are called or subscripted; that is the template's affair.
         warnings.simplefilter("ignore", SyntaxWarning)
         return compile(code, "<template>", "exec")
-
-
-def draws_without_rng() -> InputError:
-    """The error of a template that draws although no generator was given."""
-    return InputError("the template draws at random: give apply a generator, rng=random.Random(…)")
 
 
 _programs: dict[str, Program] = {}

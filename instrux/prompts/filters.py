@@ -16,6 +16,7 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 from jinja2.utils import _PassArg, pass_context
 
+from instrux.errors import InputError
 from instrux.prompts.limits import MAX_VALUE, Meter
 
 _UNBOUNDED = ("pprint", "urlize", "xmlattr")
@@ -51,9 +52,16 @@ def _no_draw(values: Any) -> Any:
     raise AssertionError("draws are made by the renderer and by the folding, never by this")
 
 
+def draws_without_rng() -> InputError:
+    """The error of a template that draws although no generator was given."""
+    return InputError("the template draws at random: give apply a generator, rng=random.Random(…)")
+
+
 @pass_context
 def _draw_filter(context: Any, values: Any) -> Any:
     context.meter.spend(1)
+    if context.rng is None:
+        raise draws_without_rng()
     return draw(context.rng, values)
 
 

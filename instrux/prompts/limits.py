@@ -41,7 +41,7 @@ class Limits:
     """
 
     max_output: int = 2**20
-    max_work: int = 5_000_000
+    max_work: int = 2_000_000
     max_seconds: float = 5.0
 
 
