@@ -99,8 +99,8 @@ def median_replicates(
 ) -> np.ndarray:
     """Bootstrap replicates of the median over prompts, for several runs on one dataset.
 
-    Every replicate draws examples with replacement, the same for all runs, and prompts with
-    replacement: the same for all runs where they have the same prompts. The draws depend on the
+    Every replicate draws examples with replacement, the same for all runs, and prompts' levels
+    (`_prompt_levels`) with replacement: the same for all runs with as many prompts. The draws depend on the
     seed, the dataset's label, and the numbers of examples and prompts alone.
 
     Args:
@@ -118,12 +118,33 @@ def median_replicates(
         raise ValueError(f"{runs[0].dataset}: the runs to compare have different examples")
     medians = []
     for run in runs:
-        scores = _resampled_scores(run, seed, replicates)
+        noise = _resampled_scores(run, seed, replicates) - run.prompt_scores
+        levels = _prompt_levels(run.prompt_scores, noise)
         chosen = _generator(seed, run.dataset, "prompts").integers(
-            len(run.tasks), size=(replicates, len(run.tasks))
+            len(levels), size=(replicates, len(levels))
         )
-        medians.append(np.nanmedian(np.take_along_axis(scores, chosen, axis=1), axis=1))
+        medians.append(np.clip(np.median(levels[chosen] + noise, axis=1), 0.0, 100.0))
     return np.stack(medians)
+
+
+def _prompt_levels(scores: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """What prompts differ by in truth: their scores, drawn together around the median.
+
+    Scores [prompts] differ by the prompts' own levels and by chance, as every prompt was asked
+    about few examples. The noise [replicates, prompts] is that chance. To draw prompts with their
+    scores as they are, and then to add the noise, would count it twice: on three prompts of forty
+    examples the intervals would be half as wide again as they should be. So the scores are shrunk
+    until their variance is what it exceeds the noise's by.
+    """
+    count = len(scores)
+    if count == 1 or np.ptp(scores) == 0:
+        return scores
+    own = (noise - noise.mean(axis=1, keepdims=True)).var(axis=0).sum() / (count - 1)
+    total = scores.var(ddof=1)
+    # Draws from so few have a variance of (count - 1) / count of the one they stand for.
+    share = np.sqrt(max(0.0, total - own) / total * count / (count - 1))
+    centre = np.median(scores)
+    return centre + share * (scores - centre)
 
 
 def _resampled_scores(run: DatasetCredits, seed: int, replicates: int) -> np.ndarray:

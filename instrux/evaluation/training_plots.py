@@ -43,11 +43,12 @@ def curves(all_curves: Sequence[Curve]) -> Drawing:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.grid(axis="y")
         handles, labels = loss.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(3, len(labels)))
+        if handles:
+            figure.legend(handles, labels, loc="outside upper left", ncols=min(3, len(labels)))
 
     said = "; ".join(
-        f"{curve.name}: loss {_ends(curve.points, 'loss')}, throughput"
-        f" {np.nanmedian([p.tokens_per_second for p in curve.points] or [np.nan]):,.0f} tokens a second"
+        f"{curve.name}: loss {_ends([p.loss for p in curve.points])}, tokens a second"
+        f" {_ends([p.tokens_per_second for p in curve.points])}"
         for curve in all_curves
     )
     legend_rows = -(-len(all_curves) // 3)
@@ -60,8 +61,9 @@ def curves(all_curves: Sequence[Curve]) -> Drawing:
     )
 
 
-def _ends(points: Sequence[CurvePoint], field: str) -> str:
-    return f"from {getattr(points[0], field):.2f} to {getattr(points[-1], field):.2f}"
+def _ends(values: Sequence[float]) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    return f"from {known[0]:,.5g} to {known[-1]:,.5g}" if known else "not logged"
 
 
 def _curve(axes: Axes, curve: Curve, field: str) -> None:

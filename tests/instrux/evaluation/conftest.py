@@ -116,3 +116,9 @@ def make_run(tmp_path):
         return write_run(tmp_path / name.replace(" ", "_"), tasks, name=name, **about)
 
     return make
+
+
+@pytest.fixture
+def made_task():
+    """The class of tasks that `make_run` takes."""
+    return MadeTask

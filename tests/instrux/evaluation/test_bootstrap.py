@@ -81,21 +81,27 @@ def test_runs_with_different_examples_cannot_be_paired():
         bootstrap.median_replicates([_credits(np.ones((3, 1))), _credits(np.ones((4, 1)))])
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    """Prompts and examples drawn from a known law: 95 % intervals hold its median."""
+@pytest.mark.parametrize(
+    ("num_prompts", "num_examples", "prompt_spread"), [(3, 40, 0.0), (4, 60, 5.0), (8, 120, 5.0)]
+)
+def test_intervals_cover_the_truth_as_often_as_they_say_and_are_no_wider(
+    num_prompts, num_examples, prompt_spread
+):
+    """Prompts and examples are drawn from a known law, many times."""
     rng = np.random.default_rng(7)
-    truth, covered, trials = 60.0, 0, 150
+    truth, trials, covered, medians, half_widths = 60.0, 150, 0, [], []
     for trial in range(trials):
-        prompts = rng.normal(truth, 5.0, size=8)  # the prompts' true accuracies
-        ease = rng.normal(0, 15, size=(120, 1))  # an easy example is easy under every prompt
-        chance = np.clip((prompts + ease) / 100, 0, 1)
-        array = 100.0 * (rng.uniform(size=chance.shape) < chance)
-        replicates = bootstrap.median_replicates(
-            [_credits(array, dataset=f"d{trial}")], replicates=300
-        )
+        levels = rng.normal(truth, prompt_spread, size=num_prompts)
+        ease = rng.normal(0, 15, size=(num_examples, 1))  # an easy example is so under every prompt
+        chance = np.clip((levels + ease) / 100, 0, 1)
+        made = _credits(100.0 * (rng.uniform(size=chance.shape) < chance), dataset=f"d{trial}")
+        replicates = bootstrap.median_replicates([made], replicates=200)
         interval = bootstrap.percentile_interval(replicates[0])
         covered += interval.low <= truth <= interval.high
-    assert 0.90 <= covered / trials <= 1.0
+        half_widths.append((interval.high - interval.low) / 2)
+        medians.append(np.median(made.prompt_scores))
+    assert 0.88 <= covered / trials <= 1.0
+    assert np.mean(half_widths) == pytest.approx(1.96 * np.std(medians), rel=0.25)
 
 
 def test_large_sets_are_drawn_in_chunks_of_the_same_law(monkeypatch):

@@ -1,0 +1,194 @@
+"""The stages `evaluate` and `predict` on a saved run, and what they say of the user's mistakes."""
+
+import json
+
+import jax
+import pytest
+
+from instrux.data.examples import RenderedExample
+from instrux.data.manifest import CompletedFolder, FileRecord, Manifest
+from instrux.data.tfrecord import write_records
+from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
+from instrux.evaluation.results import read_results, same_results
+from instrux.models.t5 import T5, T5Config
+from instrux.training.checkpoints import save_run
+from instrux.training.run_folder import RunDescription
+from launch.evaluate import evaluate
+from launch.predict import predict
+
+BYTES = VocabularySpec.parse("bytes")
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    config = T5Config(
+        vocab_size=BYTES.load().vocab_size,
+        emb_dim=8,
+        num_heads=2,
+        head_dim=4,
+        mlp_dim=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    )
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    description = RunDescription.of(config, BYTES, inputs_length=32, targets_length=8)
+    save_run(folder, description, T5(config).init(jax.random.key(0)), step=7)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("data")
+    folder = data_dir / "rendered" / "acme_ranked"
+    folder.mkdir(parents=True)
+    examples = [
+        RenderedExample(
+            inputs=f"question {row}",
+            targets="yes",
+            example_id=f"acme/default/validation/{row}",
+            template="a prompt",
+            answer_choices=("yes", "no."),
+        )
+        for row in range(5)
+    ]
+    name = "validation.tfrecord-00000-of-00001"
+    write_records(folder / name, [example.to_bytes() for example in examples])
+    manifest = Manifest(
+        stage="render",
+        settings={},
+        files=[FileRecord(name, (folder / name).stat().st_size, "digest", 5)],
+        counts={"examples": 5, "rows": 5},
+        metadata={
+            "dataset": "acme",
+            "config": None,
+            "template": "a prompt",
+            "cluster": "",
+            "metrics": ["Accuracy"],
+            "answer_choices": ["yes", "no."],
+            "original_task": True,
+            "train_examples": None,
+        },
+    )
+    CompletedFolder(folder, manifest="manifest.validation.json").complete(manifest)
+    return str(data_dir)
+
+
+def _evaluate(model_dir, data_dir, **options):
+    settings = {"tasks": ["*"], "batch_size": 4, "compile_cache": False} | options
+    return evaluate(model_dir=model_dir, data_dir=data_dir, **settings)
+
+
+def test_evaluate_writes_results_and_a_second_time_does_nothing(model_dir, data_dir, capsys):
+    made = _evaluate(model_dir, data_dir, groups={"acme_*": "held-out prompts"})
+    stored = read_results(made.folder / "results.json")
+    assert made.folder.parts[-3:] == ("run", "eval", "7")
+    assert stored.step == 7
+    assert stored.tasks[0].group == "held-out prompts"
+    assert stored.settings["reading"]["inputs_length"] == 32  # the run's own
+    assert (made.folder / "predictions" / "acme_ranked.jsonl").exists()
+    assert capsys.readouterr().out.strip() == str(made.folder / "results.json")
+    again = _evaluate(model_dir, data_dir, groups={"acme_*": "held-out prompts"})
+    assert "complete, skipped" in capsys.readouterr().err
+    assert same_results(again.results, made.results)
+
+
+def test_predict_gives_the_scores_that_evaluate_found(model_dir, data_dir, tmp_path):
+    made = _evaluate(model_dir, data_dir)
+    out = tmp_path / "answers.jsonl"
+    count = predict(
+        model_dir=model_dir,
+        data_dir=data_dir,
+        task="acme_ranked",
+        out=str(out),
+        batch_size=4,
+        compile_cache=False,
+    )
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    evaluated = [
+        json.loads(line)
+        for line in (made.folder / "predictions" / "acme_ranked.jsonl").read_text().splitlines()
+    ]
+    assert count == 5
+    assert [a["prediction"] for a in answers] == [e["prediction"] for e in evaluated]
+    assert [a["scores"] for a in answers] == [e["scores"] for e in evaluated]
+
+
+def test_predict_answers_lines_in_their_order(model_dir, tmp_path, capsys):
+    lines = [
+        {"inputs": "question 0", "answer_choices": ["yes", "no."], "id": 1},
+        {"inputs": "say it", "id": 2},
+        {"inputs": "question 1", "answer_choices": ["yes"], "id": 3},
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
+    predict(model_dir=model_dir, inputs=str(path), batch_size=4, compile_cache=False)
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["id"] for answer in answers] == [1, 2, 3]
+    assert answers[0]["prediction"] in ("yes", "no.")
+    assert len(answers[0]["scores"]) == 2
+    assert "scores" not in answers[1]
+    assert answers[2]["prediction"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ('{"input": "x"}', 'line 1: no "inputs"'),
+        ('{"inputs": "x", "answer_choices": []}', '"answer_choices" is not a list'),
+        ("", "holds no inputs"),
+    ],
+)
+def test_a_line_that_is_no_input_is_named(model_dir, tmp_path, line, message):
+    path = tmp_path / "in.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        predict(model_dir=model_dir, inputs=str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model_dir": "nowhere"}, "nowhere: no run here"),
+        ({"step": 8}, r"no checkpoint of step 8; there are \[7\]"),
+        ({"data_dir": "nowhere"}, "no rendered tasks"),
+        ({"tasks": ["acme_rankd"]}, "Did you mean 'acme_ranked'"),
+        (
+            {"split": "test", "tasks": ["acme_ranked"]},
+            "'test' of task 'acme_ranked' is not rendered",
+        ),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"max_decode_length": 0}, "max_decode_length is 0"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(model_dir, data_dir, options, message):
+    arguments = {"model_dir": model_dir, "data_dir": data_dir} | options
+    with pytest.raises(InputError, match=message) as caught:
+        _evaluate(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_are_not_there_are_told(model_dir):
+    with pytest.raises(InputError, match="inputs cannot be read"):
+        predict(model_dir=model_dir, inputs="nowhere.jsonl")
+    with pytest.raises(InputError, match="either `inputs`"):
+        predict(model_dir=model_dir)
+
+
+def test_a_run_without_a_checkpoint_is_told(tmp_path, data_dir, model_dir):
+    RunDescription.read(model_dir).write(tmp_path / "run")
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        _evaluate(str(tmp_path / "run"), data_dir)
+
+
+def test_a_vocabulary_that_is_not_the_runs_is_told(model_dir, data_dir, sentencepiece_model):
+    with pytest.raises(InputError, match="trained with the vocabulary bytes:100, not with"):
+        _evaluate(model_dir, data_dir, vocabulary=sentencepiece_model)
+
+
+@pytest.fixture
+def sentencepiece_model(tmp_path):
+    path = tmp_path / "other.model"
+    path.write_bytes(b"of another content")
+    return str(path)
