@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.vocabularies import VocabularySpec
-from instrux.errors import InputError
+from instrux.errors import InputError, did_you_mean
 from instrux.training.loop import BatchSource
 
 
@@ -119,9 +119,14 @@ def _check_lengths(mixture: str, lengths: Mapping[str, int]) -> None:
 
 
 def _check_registered(mixture: str) -> None:
-    from instrux.data import registration
+    import seqio
 
-    registration.resolve_names([mixture])
+    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+    if mixture not in known:
+        raise InputError(
+            f"no task or mixture {mixture!r} is registered.{did_you_mean(mixture, known)} If it is one"
+            " of yours, name its module in train.train.module_imports."
+        )
 
 
 def _spec(mixture: str, features: Mapping[str, Any]) -> VocabularySpec:

@@ -9,6 +9,7 @@ out, so padded batches show as lower utilisation.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ def t5_flops(config: T5Config, *, inputs_length: int, targets_length: int) -> St
     return StepFlops(encoder_position=passes * encoder, decoder_position=passes * decoder)
 
 
-def peak_flops_per_second(device: jax.Device) -> float | None:
+def peak_flops_per_second(device: Any) -> float | None:
     """Peak of one device: from the data sheet, on a CPU measured, None for unknown hardware."""
     if device.platform == "cpu":
         return _measured_matmul() / jax.local_device_count()

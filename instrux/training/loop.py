@@ -304,7 +304,8 @@ class Session:
             if self._step % _AGREE_EVERY_STEPS:
                 return None
             answers = multihost_utils.process_allgather(np.array([signalled, timed_out]))
-            signalled, timed_out = np.reshape(answers, (-1, 2)).any(axis=0)
+            by_process = np.reshape(answers, (-1, 2))
+            signalled, timed_out = bool(by_process[:, 0].any()), bool(by_process[:, 1].any())
         return "signal" if signalled else "max_seconds" if timed_out else None
 
     def _seconds(self) -> float:

@@ -79,7 +79,7 @@ def _worded(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{axis}={size}" for axis, size in sizes.items())
 
 
-def make_mesh(shape: MeshShape, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> Mesh:
     """Lays the devices (all of them unless given) out as a mesh of `shape`."""
     if devices is None:
         devices = jax.devices()

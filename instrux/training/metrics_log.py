@@ -80,11 +80,12 @@ def keep_lines_up_to(path: Path, step: int) -> None:
 def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
-        values["step"] + 0
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
         raise InputError(
             f"{path}: line {number} is no JSON object with a step; mend it or move the file away."
-        ) from error
+        )
     return values
 
 

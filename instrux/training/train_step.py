@@ -18,6 +18,8 @@ from instrux.models import losses
 from instrux.models.t5 import T5
 
 Batch = Mapping[str, jax.Array]
+Scalar = Any
+"""A float32 scalar on the devices; a float once it was read."""
 
 
 @functools.partial(
@@ -91,16 +93,16 @@ class StepMetrics(NamedTuple):
         finite: 1.0 where loss and gradient were finite and the parameters were updated, else 0.0.
     """
 
-    loss: jax.Array
-    z_loss: jax.Array
-    accuracy: jax.Array
-    gradient_norm: jax.Array
-    parameter_norm: jax.Array
-    learning_rate: jax.Array
-    encoder_tokens: jax.Array
-    decoder_tokens: jax.Array
-    padding_share: jax.Array
-    finite: jax.Array
+    loss: Scalar
+    z_loss: Scalar
+    accuracy: Scalar
+    gradient_norm: Scalar
+    parameter_norm: Scalar
+    learning_rate: Scalar
+    encoder_tokens: Scalar
+    decoder_tokens: Scalar
+    padding_share: Scalar
+    finite: Scalar
 
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
