@@ -8,6 +8,8 @@ Rows are computed, in the same order every time, from nothing but the tables of
 `instrux.data.lexicon` and the names of task and split.
 """
 
+import functools
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from instrux.errors import InputError, did_you_mean
 
 Row = Mapping[str, Any]
 
-MOST_ROWS = {"train": 1500, "validation": 200, "test": 400}
+MOST_ROWS = {"train": 600, "validation": 100, "test": 400}
 
 _LETTER_COUNTS = range(3, 11)
 _SYLLABLE_COUNTS = range(1, 5)
@@ -42,14 +44,15 @@ def rows(split: str, *, task: str) -> list[Row]:
     """
     if task not in ROW_TASKS:
         raise InputError(f"the lexicon has no task {task!r}.{did_you_mean(task, ROW_TASKS)}")
+    return list(_rows(split, task))
+
+
+@functools.cache  # every prompt of a task asks for the same rows
+def _rows(split: str, task: str) -> tuple[Row, ...]:
     words = words_of(split)
     rng = random.Random(f"{task}/{split}")
     rng.shuffle(words)
-    return _take(ROW_TASKS[task](words, rng), MOST_ROWS[split])
-
-
-def _take(found: Iterator[Row], most: int) -> list[Row]:
-    return [row for row, _ in zip(found, range(most), strict=False)]
+    return tuple(itertools.islice(ROW_TASKS[task](words, rng), MOST_ROWS[split]))
 
 
 def _balanced(found: Iterable[Row], key: Callable[[Row], Hashable]) -> Iterator[Row]:
@@ -171,14 +174,16 @@ def _is_past(words: list[Word], rng: random.Random) -> Iterator[Row]:
 
 
 def _rhyme(words: list[Word], rng: random.Random) -> Iterator[Row]:
-    sounding = [word for word in words if word.rhyme]
-    by_rhyme = _grouped(sounding, lambda word: word.rhyme)
-    for word in sounding:
-        like = [other for other in by_rhyme[word.rhyme] if other.onset != word.onset]
+    sounding = [(word, word.rhyme) for word in words if word.rhyme]
+    by_rhyme: dict[Hashable, list[Word]] = defaultdict(list)
+    for word, rhyme in sounding:
+        by_rhyme[rhyme].append(word)
+    for word, rhyme in sounding:
+        like = [other for other in by_rhyme[rhyme] if other.onset != word.onset]
         unlike = rng.sample(sounding, 2)
-        if like and all(other.rhyme != word.rhyme for other in unlike):
+        if like and all(other_rhyme != rhyme for _, other_rhyme in unlike):
             answer = rng.choice(like).text
-            options = _shuffled([answer, *(other.text for other in unlike)], rng)
+            options = _shuffled([answer, *(other.text for other, _ in unlike)], rng)
             yield {"word": word.text, "options": options, "answer": answer}
 
 
@@ -211,10 +216,9 @@ def _odd_letters(words: list[Word], rng: random.Random) -> Iterator[tuple[str, s
     by_start = _grouped(words, lambda word: word.text[0])
     by_end = _grouped(words, lambda word: word.text[-1])
     for word in words:
-        starts_like = [w for w in by_start[word.text[0]] if w.text[-1] != word.text[-1]]
-        ends_like = [w for w in by_end[word.text[-1]] if w.text[0] != word.text[0]]
-        if starts_like and ends_like:
-            odd_end, odd_start = rng.choice(starts_like).text, rng.choice(ends_like).text
+        odd_end = rng.choice(by_start[word.text[0]]).text
+        odd_start = rng.choice(by_end[word.text[-1]]).text
+        if odd_end[-1] != word.text[-1] and odd_start[0] != word.text[0]:
             yield odd_start, odd_end, _shuffled([odd_start, odd_end, word.text], rng)
 
 
