@@ -211,3 +211,9 @@ def test_gin_trains_with_t5xs_macro_names(data_dir, tmp_path, clean_gin):
     assert result.step == 2
     operative = (tmp_path / "run" / "config.gin").read_text()
     assert "BATCH_SIZE = 8" in operative and "emb_dim = 8" in operative
+
+
+def test_a_model_file_after_a_run_file_gives_it_its_model(clean_gin):
+    bindings = [f"{name} = {value}" for name, value in MACROS.items()]
+    gin_config.parse(["runs/finetune.gin", "models/t5_1_1_small.gin"], bindings)
+    assert gin.get_bindings(train.train)["model"].vocab_size == 32128
