@@ -279,7 +279,7 @@ def _spread(run: EvaluatedRun, comparison: Comparison) -> float:
 
 def _curves(all_arms: Sequence[Arm]) -> Drawing | None:
     found = [
-        training_plots.Curve(run.about.name, number, run.curve)
+        training_plots.Curve(run.about.name, arm.name, number, run.curve)
         for number, arm in enumerate(all_arms)
         for run in arm.runs
         if run.curve

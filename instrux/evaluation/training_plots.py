@@ -17,9 +17,10 @@ _MOST_TASKS = 40
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of one run: its name, the place of its arm in the report, what was logged."""
+    """The curve of one run: its name, its arm's name and place in the report, what was logged."""
 
     name: str
+    arm_name: str
     arm: int
     points: tuple[CurvePoint, ...]
 
@@ -42,7 +43,8 @@ def curves(all_curves: Sequence[Curve]) -> Drawing:
             axes.set_xlabel("step")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.grid(axis="y")
-        handles, labels = loss.get_legend_handles_labels()
+        named = dict(zip(*reversed(loss.get_legend_handles_labels()), strict=True))  # one an arm
+        labels, handles = list(named), list(named.values())
         if handles:
             figure.legend(handles, labels, loc="outside upper left", ncols=min(3, len(labels)))
 
@@ -51,7 +53,7 @@ def curves(all_curves: Sequence[Curve]) -> Drawing:
         f" {_ends([p.tokens_per_second for p in curve.points])}"
         for curve in all_curves
     )
-    legend_rows = -(-len(all_curves) // 3)
+    legend_rows = -(-len({curve.arm_name for curve in all_curves}) // 3)
     return draw(
         "curves",
         f"Loss and throughput of training. {said}.",
@@ -80,7 +82,7 @@ def _curve(axes: Axes, curve: Curve, field: str) -> None:
         running_mean(values, max(1, len(values) // 40)),
         color=colour,
         lw=2,
-        label=plain(curve.name),
+        label=plain(curve.arm_name),
     )
 
 
