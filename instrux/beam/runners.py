@@ -131,7 +131,7 @@ def _runner(options: PipelineOptions, log: Path) -> Any:
     # and end goes to a file: it is read only if they fail.
     direct.direct_running_mode = "in_memory"
     path = shlex.quote(os.pathsep.join(map(os.path.abspath, sys.path)))  # "" there means here
-    worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    worker = f"{shlex.quote(sys.executable)} -m instrux.beam.worker"
     command = f"PYTHONPATH={path} exec {worker} 2>>{shlex.quote(str(log))}"
     environment: Any = environments.SubprocessSDKEnvironment
     return FnApiRunner(default_environment=environment.from_command_string(command))

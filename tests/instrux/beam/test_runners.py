@@ -1,7 +1,9 @@
 """Pipelines run quietly, and tell a user's mistake in one line."""
 
+import os
 import subprocess
 import sys
+import time
 
 import apache_beam as beam
 import pytest
@@ -79,3 +81,46 @@ def test_importing_beam_leaves_logging_as_it_was():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+SLEEPERS = """
+import os, pathlib, sys, time
+import apache_beam as beam
+from instrux.beam.runners import pipeline_options, run_pipeline
+
+folder = sys.argv[1]
+
+def build(pipeline):
+    def note_and_sleep(number):
+        import os, pathlib, time
+        (pathlib.Path(folder) / str(os.getpid())).touch()
+        time.sleep(120)
+    _ = pipeline | beam.Create(range(8)) | beam.Reshuffle() | beam.Map(note_and_sleep)
+
+run_pipeline(build, pipeline_options(["--direct_num_workers=2"]))
+"""
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_job_is_killed(tmp_path):
+    job = subprocess.Popen([sys.executable, "-c", SLEEPERS, str(tmp_path)])
+    try:
+        deadline = time.monotonic() + 60
+        while not (pids := [int(path.name) for path in tmp_path.iterdir()]):
+            assert time.monotonic() < deadline and job.poll() is None
+            time.sleep(0.1)
+    finally:
+        job.kill()
+        job.wait()
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
