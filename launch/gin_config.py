@@ -6,6 +6,7 @@ another relative to the installed `gin/` folder.
 """
 
 import functools
+import logging
 import os
 import re
 import tokenize
@@ -62,6 +63,8 @@ def parse(
     gin.clear_config()
     for path in [*search, str(folder()), os.getcwd()]:
         gin.add_config_file_search_path(path)
+    # Gin logs an error for each folder of its search path that has not got an included file.
+    logging.disable(logging.ERROR)
     try:
         gin.parse_config_files_and_bindings(
             [str(find(name)) for name in files], [], finalize_config=False
@@ -78,6 +81,8 @@ def parse(
             f"in {_where(files, bindings)}: a bracket or string is left open ({error.args[0]});"
             " close it"
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _check_macros(bindings: Sequence[str]) -> None:
