@@ -25,7 +25,7 @@ LARGE_DATASET = 500_000
 _FOLDER = Path(__file__).parent
 _DATASETS_FILE = _FOLDER / "t0_datasets.csv"
 _TEMPLATES_FILE = _FOLDER / "t0_templates.csv"
-_TEMPLATE_COLUMNS = (
+_TEMPLATE_COLUMNS: tuple[str, ...] = (
     "dataset",
     "subset",
     "template",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import seqio
+from seqio.utils import Feature
 
 from instrux.data import seqio_metrics
 from instrux.data.lookup import find_name, mixture_rates, prompted_task, resolve_names
@@ -46,7 +47,7 @@ __all__ = [
 MetricFn = Callable[..., Mapping[str, float]]
 
 
-def default_output_features() -> Mapping[str, seqio.Feature]:
+def default_output_features() -> Mapping[str, Feature]:
     """Gives T0's features: `inputs` without EOS, `targets` with it, T5's vocabulary.
 
     The vocabulary is the one that INSTRUX_VOCABULARY names when tasks are registered, otherwise
@@ -58,7 +59,7 @@ def default_output_features() -> Mapping[str, seqio.Feature]:
 def add_prompted_task(
     task: PromptedTask,
     *,
-    output_features: Mapping[str, seqio.Feature] | None = None,
+    output_features: Mapping[str, Feature] | None = None,
     score_eval: bool = True,
     metric_fns: Sequence[MetricFn] = (seqio_metrics.accuracy,),
 ) -> list[str]:
@@ -91,7 +92,7 @@ def add_dataset(
     prefix: str = "",
     cluster: str = "",
     train_examples: int | None = None,
-    output_features: Mapping[str, seqio.Feature] | None = None,
+    output_features: Mapping[str, Feature] | None = None,
     metric_fns: Sequence[MetricFn] = (seqio_metrics.accuracy,),
 ) -> list[str]:
     """Registers one task for each template of a dataset, named by T0's rule.
@@ -192,7 +193,7 @@ class _TaskDefinition:
 
     name: str
     source: PromptedTaskSource
-    output_features: Mapping[str, seqio.Feature]
+    output_features: Mapping[str, Feature]
     postprocess_fn: Callable[..., Any]
     metric_fns: tuple[MetricFn, ...]
 
@@ -221,7 +222,8 @@ class _TaskDefinition:
         """Adds it to SeqIO's registry."""
         seqio.TaskRegistry.add(
             self.name,
-            source=self.source,
+            # SeqIO's protocol says int, and its own sources give None as ours does.
+            source=self.source,  # type: ignore[arg-type]
             output_features=self.output_features,
             preprocessors=[
                 seqio.preprocessors.tokenize,
@@ -236,7 +238,7 @@ class _TaskDefinition:
 
 def _definitions(
     task: PromptedTask,
-    output_features: Mapping[str, seqio.Feature] | None,
+    output_features: Mapping[str, Feature] | None,
     score_eval: bool,
     metric_fns: Sequence[MetricFn],
 ) -> list[_TaskDefinition]:
@@ -274,11 +276,11 @@ def _register(definitions: Sequence[_TaskDefinition]) -> list[str]:
 
 
 @functools.cache
-def _features(spec: VocabularySpec) -> Mapping[str, seqio.Feature]:
+def _features(spec: VocabularySpec) -> Mapping[str, Feature]:
     vocabulary = spec.to_seqio()
     return {
-        "inputs": seqio.Feature(vocabulary=vocabulary, add_eos=False),
-        "targets": seqio.Feature(vocabulary=vocabulary, add_eos=True),
+        "inputs": Feature(vocabulary=vocabulary, add_eos=False),
+        "targets": Feature(vocabulary=vocabulary, add_eos=True),
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from instrux.data.prompted_task import PromptedTask
+from instrux.prompts import Template
 
 UNKNOWN_CLASS = -1
 """Class of an output that is none of the fixed answer choices (T0's convention)."""
@@ -33,7 +34,9 @@ class ChoiceClasses:
         """
         del example, is_target
         text = output.strip()
-        choices = self.task.resolve().template.fixed_answer_choices
+        template = self.task.resolve().template
+        assert isinstance(template, Template)
+        choices = template.fixed_answer_choices
         if choices is None:
             return text
         return choices.index(text) if text in choices else UNKNOWN_CLASS
