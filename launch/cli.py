@@ -7,7 +7,6 @@ traceback. Progress goes to stderr, results to stdout.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import instrux
@@ -38,8 +37,6 @@ def _dispatch(arguments: Sequence[str]) -> int:
             " `instrux --help` lists them."
         )
     options, rest = parser.parse_known_args(arguments)
-    # Working folder first, as `python -m` has it: a user's own tasks lie there.
-    sys.path.insert(0, str(Path.cwd()))
     return options.function(options, rest)
 
 
