@@ -89,9 +89,8 @@ def pack(
         beam_args: options for Beam.
     """
     declarations.load(module_imports)
-    from pipelines.pack import pack as pack_mixture
-
     from instrux.data import registration
+    from pipelines.pack import pack as pack_mixture
 
     rates = registration.mixture_rates(settings.mixture)
     return pack_mixture(settings, data_dir=data_dir, rates=rates, beam_args=beam_args)
