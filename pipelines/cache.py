@@ -5,6 +5,7 @@ other SeqIO task goes through SeqIO's own transforms.
 """
 
 import functools
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -70,10 +71,9 @@ class _SplitToCache:
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """All that the bytes depend on."""
-        vocabularies = {
-            name: str(feature.vocabulary) for name, feature in self.task.output_features.items()
-        }
         if self.rendered is None:
+            features = self.task.output_features.items()
+            vocabularies = {name: str(feature.vocabulary) for name, feature in features}
             return {"vocabularies": vocabularies, "source": repr(self.task.source)}
         digests = {name: spec.digest() for name, spec in _specs(self.task).items()}
         extra_ids = {name: spec.extra_ids for name, spec in _specs(self.task).items()}
@@ -276,16 +276,14 @@ def _cache_with_seqio(
             stage="cache",
             settings=each.settings,
             files=(),
-            counts=each_stats(each),
+            counts=_written_stats(each),
             versions=library_versions("seqio"),
         )
         write_json_atomically(each.completed.manifest_path, manifest.to_json())
 
 
-def each_stats(each: _SplitToCache) -> dict[str, int]:
+def _written_stats(each: _SplitToCache) -> dict[str, int]:
     """Reads the statistics that SeqIO's job wrote."""
-    import json
-
     path = as_path(seqio.get_cached_stats_path(str(each.folder), each.split))
     return json.loads(path.read_text())
 
