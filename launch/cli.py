@@ -77,6 +77,11 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     render.add_argument(
         "--max_bad_share", type=float, default=0.01, help="share of rows that may fail"
     )
+    render.add_argument(
+        "--allow_missing_fields",
+        action="store_true",
+        help="render templates that name a field which no row has",
+    )
 
     cache = add("cache", _cache, "rendered tasks to a SeqIO cache, through Beam")
     _add_names(cache)
@@ -176,6 +181,7 @@ def _render(options: argparse.Namespace, rest: list[str]) -> int:
         beam_args=beam_options.checked(rest),
         num_shards=options.num_shards,
         max_bad_share=options.max_bad_share,
+        allow_missing_fields=options.allow_missing_fields,
     )
     return 0
 

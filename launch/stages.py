@@ -45,6 +45,7 @@ def render(
     beam_args: Sequence[str] = (),
     num_shards: int | None = None,
     max_bad_share: float = 0.01,
+    allow_missing_fields: bool = False,
 ) -> Any:
     """Renders the tasks of the names: raw rows to TFRecords of prompts and targets.
 
@@ -57,6 +58,7 @@ def render(
         beam_args: options for Beam, such as `--runner=DaskRunner`.
         num_shards: files a split; chosen from the number of rows where None.
         max_bad_share: share of rows that may fail before the job does.
+        allow_missing_fields: whether a template may name a field that no row has.
     """
     from pipelines.render import render as render_tasks
 
@@ -70,6 +72,7 @@ def render(
         beam_args=beam_args,
         num_shards=num_shards,
         max_bad_share=max_bad_share,
+        allow_missing_fields=allow_missing_fields,
     )
 
 

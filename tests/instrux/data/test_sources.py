@@ -305,7 +305,7 @@ def test_tfds_rows_are_plain_and_in_order(tmp_path):
         name="toy_faq",
         version="1.0.0",
         features=tfds.features.FeaturesDict({"text": tfds.features.Text(), "label": np.int64}),
-        split_datasets={"train": [dict(row) for row in rows]},
+        split_datasets={"train": [(number, dict(row)) for number, row in enumerate(rows)]},
         data_dir=str(tmp_path),
         disable_shuffling=True,
     )
