@@ -25,7 +25,8 @@ class DatasetTemplates(Mapping[str, Template]):
         path: the file they come from.
     """
 
-    def __init__(self, dataset: str, subset: str | None, path: Path) -> None:
+    def __init__(self, dataset: str, subset: str | None, path: Path, *, check: bool = True) -> None:
+        self._check = check
         self.dataset = dataset
         self.subset = subset
         self.path = path
@@ -38,7 +39,7 @@ class DatasetTemplates(Mapping[str, Template]):
 
     def _read(self) -> dict[str, Template]:
         if self._templates is None:
-            self._templates = read_templates(self.path, self.name)
+            self._templates = read_templates(self.path, self.name, check=self._check)
         return self._templates
 
     def __getitem__(self, name: str) -> Template:
@@ -95,7 +96,7 @@ class TemplateCollection(Mapping[str, DatasetTemplates]):
                 f"no template release or folder {name!r}; give {known}, or a folder that exists."
                 f"{did_you_mean(name, releases.RELEASES)}"
             )
-        return cls(name, _find(folder, frozenset(users)))
+        return cls(name, _find(folder, frozenset(users), check=True))
 
     def __getitem__(self, name: str) -> DatasetTemplates:
         try:
@@ -126,7 +127,7 @@ class TemplateCollection(Mapping[str, DatasetTemplates]):
             yield from dataset.values()
 
 
-def _find(folder: Path, users: frozenset[str]) -> list[DatasetTemplates]:
+def _find(folder: Path, users: frozenset[str], *, check: bool) -> list[DatasetTemplates]:
     found: list[DatasetTemplates] = []
     for path in sorted(folder.rglob(FILE_NAME)):
         parts = path.relative_to(folder).parts[:-1]
@@ -139,7 +140,7 @@ def _find(folder: Path, users: frozenset[str]) -> list[DatasetTemplates]:
                 f" below {folder}"
             )
         subset = parts[named] if len(parts) > named else None
-        found.append(DatasetTemplates("/".join(parts[:named]), subset, path))
+        found.append(DatasetTemplates("/".join(parts[:named]), subset, path, check=check))
     if not found:
         raise TemplateFileError(
             f"{folder}: no {FILE_NAME} in it; put one at <dataset>[/<subset>]/{FILE_NAME}"
@@ -147,9 +148,10 @@ def _find(folder: Path, users: frozenset[str]) -> list[DatasetTemplates]:
     return found
 
 
+# The templates of a pinned release are known to compile; checking them all would take seconds.
 @lru_cache(maxsize=16)
 def _loaded(name: str, folder: Path) -> TemplateCollection:
-    return TemplateCollection(name, _find(folder, frozenset(_USERS)))
+    return TemplateCollection(name, _find(folder, frozenset(_USERS), check=False))
 
 
 def _release(name: str) -> TemplateCollection:

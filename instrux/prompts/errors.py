@@ -61,7 +61,12 @@ def render_error(original: Exception, where: str) -> RenderError:
         original: what the engine raised.
         where: the template, such as `template 'can we infer' of super_glue/rte`.
     """
+    return _render_error(type(original), one_line(original, where))
+
+
+def one_line(original: Exception, where: str) -> str:
+    """Gives `where, line 3: TemplateSyntaxError: what is wrong`."""
     line = getattr(original, "lineno", None)
     at = f", line {line}" if isinstance(line, int) else ""
-    detail = " ".join(str(original).split())[:300]
-    return _render_error(type(original), f"{where}{at}: {type(original).__name__}: {detail}")
+    detail = " ".join(str(getattr(original, "message", None) or original).split())[:300]
+    return f"{where}{at}: {type(original).__name__}: {detail}"

@@ -21,6 +21,7 @@ from instrux.prompts.filters import PLAIN_FILTERS, PLAIN_TESTS, call_plain, chec
 from instrux.prompts.limits import Meter
 from instrux.prompts.sandbox import binary
 
+_MAX_FOLDED_ITEMS = 10_000
 _BOUNDED = {nodes.Add: "+", nodes.Mul: "*", nodes.Pow: "**", nodes.Mod: "%"}
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     nodes.Div: operator.truediv,
@@ -82,6 +83,8 @@ class FoldingOptimizer(Optimizer):
         if isinstance(node, nodes.Expr):
             try:
                 value = self._fold(node, args[0])
+                if isinstance(value, (list, tuple, dict, set)) and len(value) > _MAX_FOLDED_ITEMS:
+                    return node  # it would be written out in the compiled code
                 return nodes.Const.from_untrusted(
                     value, lineno=node.lineno, environment=self.environment
                 )

@@ -9,8 +9,13 @@ from typing import Any
 from jinja2.exceptions import SecurityError
 from jinja2.nodes import EvalContext
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference, Undefined
-from jinja2.sandbox import SandboxedEnvironment, SandboxedFormatter
+from jinja2.sandbox import (
+    SandboxedEnvironment,
+    SandboxedEscapeFormatter,
+    SandboxedFormatter,
+)
 from jinja2.utils import Cycler, Joiner, Namespace
+from markupsafe import Markup
 
 from instrux.prompts.errors import TemplateLimitError
 from instrux.prompts.filters import guarded_filters, guarded_tests
@@ -102,12 +107,15 @@ class TextFormat:
             if kwargs or len(args) != 1:
                 raise TypeError("format_map() takes exactly one argument")
             args, kwargs = (), args[0]
+        if isinstance(self.text, Markup):
+            escaping = _EscapingFormatter(environment, meter, escape=self.text.escape)
+            return Markup(escaping.vformat(self.text, args, kwargs))
         return _MeteredFormatter(environment, meter).vformat(self.text, args, kwargs)
 
 
 class _MeteredFormatter(SandboxedFormatter):
-    def __init__(self, environment: "PromptEnvironment", meter: Meter) -> None:
-        super().__init__(environment)
+    def __init__(self, environment: "PromptEnvironment", meter: Meter, **kwargs: Any) -> None:
+        super().__init__(environment, **kwargs)
         self._meter = meter
         self._length = 0
 
@@ -123,6 +131,10 @@ class _MeteredFormatter(SandboxedFormatter):
     def convert_field(self, value: Any, conversion: Any) -> Any:
         self._meter.weigh(value)
         return super().convert_field(value, conversion)
+
+
+class _EscapingFormatter(_MeteredFormatter, SandboxedEscapeFormatter):
+    """The formatter of `Markup` texts."""
 
 
 class PromptEnvironment(SandboxedEnvironment):
@@ -187,7 +199,7 @@ class PromptEnvironment(SandboxedEnvironment):
         meter.spend(2)
         kwargs.pop("_loop_vars", None)  # the compiler's own, for functions that take the context
         kwargs.pop("_block_vars", None)
-        if type(__obj) is BuiltinMethodType:
+        if type(__obj) is BuiltinMethodType or _is_text_method(__obj):
             return _call_method(meter, __obj, args, kwargs)
         if isinstance(__obj, TextFormat):
             return meter.made(__obj.format(__self, meter, args, kwargs))
@@ -209,6 +221,11 @@ class PromptEnvironment(SandboxedEnvironment):
         if not callable(__obj):
             return __obj(*args, **kwargs)  # Python's own TypeError
         raise SecurityError(f"{type(__obj).__name__} objects may not be called")
+
+
+def _is_text_method(function: Any) -> bool:
+    """Whether this is a method of `Markup`, which is written in Python."""
+    return type(function) is MethodType and isinstance(function.__self__, str)
 
 
 def binary(meter: Meter, name: str, left: Any, right: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from instrux.prompts.errors import TemplateFileError
+from instrux.prompts.compiling import program
+from instrux.prompts.errors import TemplateFileError, one_line
 from instrux.prompts.template import Template, TemplateMetadata
 
 FILE_NAME = "templates.yaml"
@@ -27,7 +28,7 @@ _TemplateLoader.add_constructor("!Template", _mapping)
 _TemplateLoader.add_constructor("!TemplateMetadata", _mapping)
 
 
-def read_templates(path: Path, dataset: str) -> dict[str, Template]:
+def read_templates(path: Path, dataset: str, *, check: bool = True) -> dict[str, Template]:
     """Reads a template file.
 
     `templates` is PromptSource's mapping from id to template, a mapping from name to template, or
@@ -38,6 +39,7 @@ def read_templates(path: Path, dataset: str) -> dict[str, Template]:
         path: the file.
         dataset: `dataset` or `dataset/subset`, from the path; the file's own fields are not read,
             for those of some published files are wrong.
+        check: whether every template is compiled, so that a mistake shows before a row is read.
 
     Returns:
         The templates by name, in sorted order.
@@ -58,6 +60,8 @@ def read_templates(path: Path, dataset: str) -> dict[str, Template]:
             raise TemplateFileError(
                 f"{path}: two templates are named {template.name!r}; rename one"
             )
+        if check:
+            _check(path, template)
         templates[template.name] = template
     return dict(sorted(templates.items()))
 
@@ -104,6 +108,16 @@ def _template(path: Path, dataset: str, key: Any, fields: Any) -> Template:
         reference=str(fields.get("reference") or ""),
         dataset=dataset,
     )
+
+
+def _check(path: Path, template: Template) -> None:
+    for source in (template.jinja, template.answer_choices or ""):
+        try:
+            program(source).draws_when_compiled()
+        except Exception as error:
+            raise TemplateFileError(
+                one_line(error, f"{path}: template {template.name!r}")
+            ) from error
 
 
 def _metadata(where: str, fields: Any) -> TemplateMetadata:

@@ -122,6 +122,9 @@ def test_unknown_names_are_told_apart(folder, dataset, name, message):
         ("templates: {n: {jinja: a, metadata: {metrics: x}}}", "`metrics` must be a list"),
         ("templates: {n: {jinja: a, metadata: {original_task: 1}}}", "`original_task` must be"),
         ("templates: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+        (r'templates: {n: {jinja: "a\n{% if %}"}}', "template 'n', line 2: TemplateSyntaxError: "),
+        ("templates: {n: {jinja: '{{ a | nope }}'}}", "line 1: .*No filter named 'nope'"),
+        ("templates: {n: {jinja: a, answer_choices: '{{'}}", "template 'n', line 1: "),
         ("templates: {n: {jinja: a, answer_choices: [a]}}", "`answer_choices` must be a text"),
     ],
 )
