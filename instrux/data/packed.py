@@ -92,7 +92,8 @@ class PackedDataset:
             InputError: a record cannot be read.
         """
         try:
-            records = self._records.__getitems__([int(index) for index in indices])
+            # One by one: reading a list starts a pool of threads each time, and takes twice as long.
+            records = [self._records[int(index)] for index in indices]
             return rows_from_records(records, self.manifest.layout)
         except (RuntimeError, ValueError, IndexError) as error:
             raise InputError(
