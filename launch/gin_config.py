@@ -12,6 +12,7 @@ import re
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gin
 
@@ -83,6 +84,12 @@ def parse(
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def macro(name: str) -> Any:
+    """Gives the value of a macro, references in it resolved."""
+    with gin.config_scope(name):
+        return gin.get_configurable("gin.macro")()
 
 
 def _check_macros(bindings: Sequence[str]) -> None:

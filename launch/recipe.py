@@ -47,6 +47,15 @@ class Recipe:
                 )
 
 
+def below(*, folder: str, path: str) -> str:
+    """Gives the path `folder/path`, so that a recipe's folders follow one macro.
+
+    For gin: `DATA_DIR = @data/recipe.below()` with `recipe.below.folder = %OUT` and
+    `data/recipe.below.path = "data"`.
+    """
+    return os.path.join(folder, path)
+
+
 def load(file: str, bindings: Sequence[str]) -> Recipe:
     """Reads a recipe.
 

@@ -49,7 +49,7 @@ def test_a_wrong_binding_is_told_in_one_line(recipe_file, binding, named, mend):
 
 
 def test_a_missing_file_names_the_shipped_ones(tmp_path):
-    with pytest.raises(gin_config.GinError, match="no gin file 'quickstrt.gin'"):
+    with pytest.raises(gin_config.GinError, match=r"no gin file 'quickstrt\.gin'"):
         gin_config.parse(["quickstrt.gin"])
 
 
