@@ -74,7 +74,7 @@ def vocab(
     sequence, and NFKC normalisation. Extra ids are not in it: `VocabularySpec` adds them.
 
     Args:
-        tasks: names of rendered tasks, or globs over them.
+        tasks: names of rendered tasks, or globs over them; those that lack the split are left out.
         data_dir: the folder that holds `rendered/` and gets `vocab/`.
         size: number of ids in the model, the three special ones included.
         name: of the folder; made of the size and a hash of the settings if None.
@@ -100,7 +100,9 @@ def vocab(
         seed=seed,
     )
     _check(settings)
-    splits = [RenderedSplit(data_dir, task, split) for task in _matching(tasks, data_dir)]
+    splits = _with_text(
+        [RenderedSplit(data_dir, each, split) for each in _matching(tasks, data_dir)]
+    )
     identity = dataclasses.asdict(settings) | {
         "sources": {each.task_name: each.manifest().fingerprint for each in splits}
     }
@@ -158,6 +160,11 @@ def _matching(patterns: Sequence[str], data_dir: str | Path) -> list[str]:
     if not names:
         raise InputError("vocab: no task is named; name at least one rendered task")
     return sorted(names)
+
+
+def _with_text(splits: Sequence[RenderedSplit]) -> list[RenderedSplit]:
+    """Leaves out tasks that a glob matches and that have other splits only, unless all do."""
+    return [each for each in splits if each.exists()] or list(splits)
 
 
 def _folder_name(identity: dict[str, Any]) -> str:
