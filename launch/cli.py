@@ -96,7 +96,9 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     pack.add_argument("--inputs_length", type=int, default=1024, help="tokens of inputs a row")
     pack.add_argument("--targets_length", type=int, default=256, help="tokens of targets a row")
     pack.add_argument("--num_examples", type=int, required=True, help="examples to sample")
-    pack.add_argument("--num_shards", type=int, default=1, help="files")
+    pack.add_argument(
+        "--num_shards", type=int, help="files; one per 100,000 examples when left out"
+    )
     pack.add_argument("--seed", type=int, default=0, help="of sampling and shuffling")
     pack.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
 

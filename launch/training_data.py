@@ -36,7 +36,7 @@ def pack_settings(
     num_examples: int,
     split: str = "train",
     seed: int = 0,
-    num_shards: int = 1,
+    num_shards: int | None = None,
     inputs_eos: bool = False,
 ) -> PackSettings:
     """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
