@@ -18,7 +18,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from instrux.data import registration
 from instrux.data.lexicon import SPLITS
@@ -90,7 +90,9 @@ def _prompt(row: Mapping[str, str]) -> LexiconPrompt:
     role, answers = row["role"], row["has_answer_choices"]
     if role not in get_args(Role) or answers not in ("yes", "no"):
         raise ValueError(f"{_TABLE.name}: {dict(row)} has an unknown value")
-    return LexiconPrompt(row["cluster"], row["task"], row["template"], role, answers == "yes")
+    return LexiconPrompt(
+        row["cluster"], row["task"], row["template"], cast(Role, role), answers == "yes"
+    )
 
 
 def _register() -> None:

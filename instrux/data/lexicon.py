@@ -34,14 +34,17 @@ _LEFT_OUT = ("better_profanity", "profanity_wordlist.txt")
 # Lemmas that the list of `better_profanity` does not hold and that have no place in an exercise.
 _ALSO_LEFT_OUT = frozenset(
     """
-    asexual bisexual bitchy bloody brothel bugger butt castrate castration concubine copulate
-    copulation eroticism erotica fecal feces fetish fetishist genital genitalia genitals genocide grope
-    gyp gypsy harem harlot holocaust homophobia homophobic homosexual incestuous inseminate
-    jap killer killing lecher lecherous lesbian lesbianism lovemaking lynch lynching masochism massacre
-    midget molester mulatto murderer murderous negro negroid niggard niggardly nudist nudity
-    oriental racism racist racial racially sadistic semitic sexism sexist sexless sexual sexuality
-    sexually sexy slavery slur sodomy spastic squaw stripper striptease suicidal suicide topless
-    vaginal vibrator voyeur voyeurism wanton
+    asexual bisexual bitchy bloody booby brothel bugger butt buttock castrate castration
+    concubine condom copulate copulation cretin cripple enema enslave erotica eroticism eunuch
+    fecal feces fetish fetishist genital genitalia genitals genocide gonorrhea grope gyp gypsy
+    harem harlot heathen holocaust homophobia homophobic homosexual imbecile incestuous
+    inseminate jap killer killing lecher lecherous lesbian lesbianism lovemaking lynch
+    lynching masochism massacre menstrual midget molester mulatto murderer murderous negro
+    negroid niggard niggardly nudist nudity oriental racial racially racism racist sadistic
+    savage savagely savagery seducer seduction seductive semitic sexism sexist sexless sexual
+    sexuality sexually sexy slavery slur sodomy spastic squaw stripper striptease suicidal
+    suicide syphilis topless urinate vaginal vibrator virginal virginity voyeur voyeurism
+    wanton
     """.split()
 )
 _WORD_LENGTHS = range(3, 11)

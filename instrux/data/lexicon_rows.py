@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from instrux.data import lexicon_candidates as candidates
 from instrux.data.lexicon import VOWEL_LETTERS, Word, lemmas_of_form, words_of
 from instrux.errors import InputError, did_you_mean
 
@@ -25,6 +26,7 @@ MOST_ROWS = {"train": 600, "validation": 100, "test": 400}
 _LETTER_COUNTS = range(3, 11)
 _SYLLABLE_COUNTS = range(1, 5)
 _MOST_LETTERS_TO_REVERSE = 6
+_FEWEST_CANDIDATES = 3
 _VERB_FORMS = ("past", "ing", "third_person")
 
 
@@ -37,7 +39,8 @@ def rows(split: str, *, task: str) -> list[Row]:
 
     Returns:
         At most `MOST_ROWS[split]` rows, in a fixed random order. Every row has `answer`; most have
-        `word`; questions with options have `options`, of which `answer` is one.
+        `word`; questions with options have `options`, of which `answer` is one; the other ones
+        that ask for a word have `candidates`, which answers are ranked among.
 
     Raises:
         InputError: no such task or split, or a package that holds the words is not installed.
@@ -74,22 +77,29 @@ def _answer(row: Row) -> str:
 def _inflected(form: str) -> Callable[[list[Word], random.Random], Iterator[Row]]:
     def generate(words: list[Word], rng: random.Random) -> Iterator[Row]:
         del rng
-        return (
-            {"word": word.text, "answer": word.forms[form]} for word in words if form in word.forms
-        )
+        for word in words:
+            if form not in word.forms:
+                continue
+            among = candidates.for_inflecting(word, form)
+            if len(among) >= _FEWEST_CANDIDATES:
+                yield {"word": word.text, "answer": word.forms[form], "candidates": among}
 
     return generate
 
 
 def _uninflected(*forms: str) -> Callable[[list[Word], random.Random], Iterator[Row]]:
-    """Asks for the lemma of a form that no other lemma has (`FOUND` would have two)."""
+    """Asks for the lemma of a form that no other lemma has (`AXES` has `AXE` and `AXIS`)."""
 
     def generate(words: list[Word], rng: random.Random) -> Iterator[Row]:
         for word in words:
             form = rng.choice(forms)
             spelling = word.forms.get(form, "")
             if lemmas_of_form(form).get(spelling) == (word.text,):
-                yield {"word": spelling, "answer": word.text}
+                yield {
+                    "word": spelling,
+                    "answer": word.text,
+                    "candidates": candidates.for_undoing(spelling, word.text),
+                }
 
     return generate
 
@@ -98,8 +108,14 @@ def _uninflected(*forms: str) -> Callable[[list[Word], random.Random], Iterator[
 
 
 def _spelled_out(words: list[Word], rng: random.Random) -> Iterator[Row]:
-    del rng
-    return ({"word": word.text, "answer": "-".join(word.text)} for word in words)
+    for word in words:
+        answer = "-".join(word.text)
+        others = ["-".join(reversed(word.text))]
+        yield {
+            "word": word.text,
+            "answer": answer,
+            "candidates": candidates.for_spelling(answer, others, rng, joined_by="-"),
+        }
 
 
 def _first_letter(words: list[Word], rng: random.Random) -> Iterator[Row]:
@@ -123,12 +139,14 @@ def _letter_count(words: list[Word], rng: random.Random) -> Iterator[Row]:
 
 
 def _backwards(words: list[Word], rng: random.Random) -> Iterator[Row]:
-    del rng
-    return (
-        {"word": word.text, "answer": word.text[::-1]}
-        for word in words
-        if len(word.text) <= _MOST_LETTERS_TO_REVERSE
-    )
+    for word in words:
+        answer = word.text[::-1]
+        if len(answer) <= _MOST_LETTERS_TO_REVERSE and answer != word.text:
+            yield {
+                "word": word.text,
+                "answer": answer,
+                "candidates": candidates.for_spelling(answer, [word.text], rng, joined_by=""),
+            }
 
 
 # Yes or no. Rows come in turn with the answers yes and no.

@@ -1,5 +1,6 @@
 """The lexicon: its words and splits, and rows checked by hand."""
 
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -8,6 +9,7 @@ import pytest
 
 from instrux.data import lexicon
 from instrux.data.lexicon import SPLITS, Word, lemmas_of_form
+from instrux.data.lexicon_candidates import for_inflecting, for_spelling, for_undoing
 from instrux.data.lexicon_rows import MOST_ROWS, ROW_TASKS, rows
 from instrux.errors import InputError
 
@@ -129,6 +131,37 @@ def test_the_answer_is_one_of_the_options(task):
         if "options" in row:
             assert row["options"].count(row["answer"]) == 1
             assert len(set(row["options"])) == len(row["options"])
+
+
+def test_the_answer_is_one_of_the_candidates_and_their_order_tells_nothing():
+    for task in ROW_TASKS:
+        for row in all_rows(task):
+            if "candidates" in row:
+                assert row["candidates"].count(row["answer"]) == 1
+                assert row["candidates"] == sorted(set(row["candidates"]))
+                assert 2 < len(row["candidates"]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("lemma", "form", "candidates"),
+    [
+        ("STOP", "past", ["STOPED", "STOPPED", "STOPPING", "STOPS"]),
+        ("RUN", "past", ["RAN", "RUNED", "RUNNING", "RUNS"]),
+        ("CITY", "plural", ["CITIES", "CITY", "CITYES", "CITYS"]),
+        ("HAPPY", "superlative", ["HAPPIER", "HAPPIEST", "HAPPY", "HAPPYEST"]),
+    ],
+)
+def test_candidates_are_other_forms_and_misspellings(words, lemma, form, candidates):
+    assert for_inflecting(words[lemma], form) == candidates
+
+
+def test_candidates_for_undoing_and_spelling():
+    assert for_undoing("STOPPED", "STOP") == ["STOP", "STOPP", "STOPPE", "STOPPED"]
+    spelled = for_spelling("A-B", ["B-A"], random.Random(0), joined_by="-")
+    assert spelled == ["A-B", "B-A"]
+    backwards = for_spelling("FAEL", ["LEAF"], random.Random(0), joined_by="")
+    assert {"FAEL", "LEAF"} < set(backwards) and len(backwards) == 4
+    assert all(sorted(each) == sorted("LEAF") for each in backwards)
 
 
 @pytest.mark.parametrize(
