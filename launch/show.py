@@ -44,18 +44,19 @@ def _show_task(options: argparse.Namespace) -> int:
     from instrux.data import registration
 
     task = registration.prompted_task(options.name).resolve()
+    template: Any = task.template
     fields: dict[str, Any] = {
         "name": task.name,
         "dataset": task.source.dataset,
         "config": task.source.config,
         "splits": dict(task.splits),
         "cluster": task.cluster,
-        "template": task.template.name,
+        "template": template.name,
         "original_task": task.original_task,
         "metrics": list(task.metrics),
         "train_examples": task.train_examples,
-        "answer_choices": task.template.answer_choices,
-        "jinja": task.template.jinja,
+        "answer_choices": template.answer_choices,
+        "jinja": template.jinja,
     }
     if options.json:
         print(json.dumps(fields, indent=1, ensure_ascii=False))
