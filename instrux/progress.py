@@ -74,7 +74,9 @@ class Progress:
         if self._live:
             sys.stderr.write("\r\x1b[K")
         took = duration(time.monotonic() - self._started)
-        tell(f"{self.label}: {self.done:,} {self.unit} in {took}" + (f", {detail}" if detail else ""))
+        tell(
+            f"{self.label}: {self.done:,} {self.unit} in {took}" + (f", {detail}" if detail else "")
+        )
 
 
 @contextmanager
