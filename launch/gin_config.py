@@ -75,7 +75,7 @@ def parse(
         gin.finalize()
     except InputError:
         raise
-    except (ValueError, OSError, SyntaxError, ImportError, AttributeError) as error:
+    except (ValueError, OSError, SyntaxError, ImportError, AttributeError, NameError) as error:
         raise GinError(_one_line(files, bindings, error)) from error
     except tokenize.TokenError as error:
         raise GinError(

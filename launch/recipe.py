@@ -2,7 +2,7 @@
 
 A recipe is a gin file. It binds the functions of `launch.stages` and names their order:
 
-    from launch import recipe, stages
+    from launch import recipe
     recipe.Recipe.stages = ("render", "short/pack", "short/train")
 
 A stage is the name of a function of `launch.stages`, after a gin scope where the recipe calls
@@ -45,15 +45,6 @@ class Recipe:
                     f"recipe stage {stage!r}: there is no stage {name!r}."
                     f"{did_you_mean(name, stages.NAMES)} Stages: {', '.join(stages.NAMES)}."
                 )
-
-
-def below(*, folder: str, path: str) -> str:
-    """Gives the path `folder/path`, so that a recipe's folders follow one macro.
-
-    For gin: `DATA_DIR = @data/recipe.below()` with `recipe.below.folder = %OUT` and
-    `data/recipe.below.path = "data"`.
-    """
-    return os.path.join(folder, path)
 
 
 def load(file: str, bindings: Sequence[str]) -> Recipe:

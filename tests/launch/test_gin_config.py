@@ -65,3 +65,10 @@ def test_a_module_that_a_file_imports_and_is_not_there_is_named(tmp_path):
     file.write_text("from __gin__ import dynamic_registration\nimport acme_nowhere\n")
     with pytest.raises(gin_config.GinError, match="acme_nowhere"):
         gin_config.parse([str(file)])
+
+
+def test_a_file_that_binds_what_it_does_not_import_is_told(tmp_path):
+    file = tmp_path / "wrong.gin"
+    file.write_text(RECIPE + "stages.render.data_dir = 'x'\n")
+    with pytest.raises(gin_config.GinError, match=r"stages"):
+        gin_config.parse([str(file)])

@@ -9,7 +9,11 @@ import pytest
 from instrux.errors import InputError
 from launch import recipe
 
-HEAD = "from __gin__ import dynamic_registration\nfrom launch import recipe, stages\n"
+HEAD = """
+from __gin__ import dynamic_registration
+from launch import recipe
+from launch import stages
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +36,7 @@ def test_an_unknown_stage_is_told_with_the_near_names(tmp_path):
 
 def test_a_gin_file_without_stages_is_no_recipe(tmp_path):
     with pytest.raises(InputError, match=r"some\.gin is no recipe"):
-        recipe.load(_file(tmp_path, "OUT = 'x'\nrecipe.Recipe.stages = %OUT2\n"), [])
+        recipe.load(_file(tmp_path, "stages.render.data_dir = 'x'\n"), [])
 
 
 def test_the_first_failing_stage_ends_the_recipe_with_its_status(tmp_path, capfd):
@@ -51,9 +55,11 @@ def test_the_first_failing_stage_ends_the_recipe_with_its_status(tmp_path, capfd
     assert "run the same command again" in err
 
 
-def test_sigterm_reaches_the_stage(tmp_path):
-    waiting = tmp_path / "waiting.py"
-    waiting.write_text("import time\ntime.sleep(60)\n")
+def test_sigterm_reaches_the_stage_and_its_status_is_passed_on(tmp_path):
+    started = tmp_path / "started"
+    (tmp_path / "waiting.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(300)\n"
+    )
     file = _file(
         tmp_path,
         "recipe.Recipe.stages = ('render',)\n"
@@ -62,8 +68,17 @@ def test_sigterm_reaches_the_stage(tmp_path):
         "stages.render.module_imports = ('waiting',)\n",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "launch.cli", "run", file], cwd=tmp_path, stderr=subprocess.PIPE
+        [sys.executable, "-m", "launch.cli", "run", file],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    time.sleep(12)
+    deadline = time.monotonic() + 120
+    while not started.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) != 0
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stage render ended with status 143" in err

@@ -204,9 +204,7 @@ def test_several_passes_over_the_text_give_the_same_bytes(packed, data_dir, monk
     import pipelines.pack
 
     # As if memory held a third of the text.
-    text = sum(
-        path.stat().st_size for path in (data_dir / "rendered").glob("*/train.tfrecord-*")
-    )
+    text = sum(path.stat().st_size for path in (data_dir / "rendered").glob("*/train.tfrecord-*"))
     monkeypatch.setattr(pipelines.pack, "_TEXT_IN_MEMORY", text // 3)
     again = pack(settings_for(), data_dir=data_dir, rates=RATES)
     assert digests(again.folder) == digests(packed.folder)
