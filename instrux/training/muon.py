@@ -1,6 +1,7 @@
 """Muon: momentum made orthogonal, for the matrices of a model's layers.
 
-In our measurements on small models it reaches a loss in about half the steps that AdamW needs.
+On the bundled suite it reached a training loss in about half the processor time that Adam took (one
+pair of runs at the same rate; no search for Adam's best rate was made).
 """
 
 from collections.abc import Mapping
