@@ -55,6 +55,22 @@ def test_the_first_failing_stage_ends_the_recipe_with_its_status(tmp_path, capfd
     assert "run the same command again" in err
 
 
+def test_stages_side_by_side_say_which_they_are_and_all_finish(tmp_path, capfd):
+    file = _file(
+        tmp_path,
+        "recipe.Recipe.stages = (('one/render', 'two/render'), 'pack')\n"
+        "one/stages.render.names = ('no_such_task',)\n"
+        "two/stages.render.names = ('nor_this_one',)\n"
+        f"stages.render.data_dir = '{tmp_path}'\n",
+    )
+    assert recipe.run(file) == 2
+    err = capfd.readouterr().err
+    assert "[1/2] one/render and two/render" in err
+    assert "one/render: instrux: unknown task or mixture 'no_such_task'" in err
+    assert "two/render: instrux: unknown task or mixture 'nor_this_one'" in err
+    assert "[2/2]" not in err
+
+
 def test_sigterm_reaches_the_stage_and_its_status_is_passed_on(tmp_path):
     started = tmp_path / "started"
     (tmp_path / "waiting.py").write_text(

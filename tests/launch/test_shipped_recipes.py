@@ -1,5 +1,7 @@
 """Every recipe that comes with Instrux is parsed, finalised, and its folders follow OUT."""
 
+import itertools
+
 import gin
 import pytest
 
@@ -17,7 +19,7 @@ def _clear():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_a_recipe_is_complete_and_writes_below_out(path):
     loaded = recipe.load(str(path), ["OUT='/somewhere/else'"])
-    for stage in loaded.stages:
+    for stage in itertools.chain.from_iterable(loaded.groups()):
         scope, _, name = stage.rpartition("/")
         function = stages.function(name)
         with gin.config_scope(scope or None):
