@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= quickstart
 TESTS ?= tests
+WORKERS ?= 2
 
 STAMP := $(VENV)/.instrux-installed
 
@@ -26,7 +27,7 @@ quickstart: env
 	$(VENV)/bin/instrux quickstart --out $(OUT)
 
 test: env
-	$(VENV)/bin/python -m pytest $(TESTS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: env
 	$(VENV)/bin/ruff format --check .

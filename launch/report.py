@@ -18,7 +18,7 @@ from instrux.progress import tell
 
 __all__ = ["ReportResult", "RunForReport", "report"]
 
-_NARROWEST = 110
+_NARROWEST = 140
 
 
 @dataclass(frozen=True)
