@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
 from instrux.errors import InputError
 
+_GIN_TRAIL = re.compile(r"\s*In call to configurable '")
 USAGE_STATUS = 2
 FAULT_STATUS = 1
 INTERRUPTED_STATUS = 130
@@ -22,7 +24,7 @@ def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
     try:
         return main(arguments)
     except InputError as error:
-        print(f"instrux: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"instrux: {one_line(error)}", file=sys.stderr)
         return USAGE_STATUS
     except KeyboardInterrupt:
         print("instrux: interrupted; what is complete is kept", file=sys.stderr)
@@ -34,6 +36,12 @@ def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
     except Exception:
         traceback.print_exc()
         return FAULT_STATUS
+
+
+def one_line(error: Exception) -> str:
+    """Gives an error's message on one line, without the trail of calls that gin appends."""
+    message, *_ = _GIN_TRAIL.split(str(error), maxsplit=1)
+    return " ".join(message.split())
 
 
 def quiet_libraries() -> None:

@@ -36,6 +36,7 @@ def test_the_quickstart_goes_from_words_to_a_report_and_then_skips(tmp_path):
     command = (
         "quickstart", "--out", str(out), "--gin.TRAIN_STEPS=12", "--gin.NUM_EXAMPLES=600",
         "--gin.MAX_EXAMPLES=4", "--gin.train.train.log_every_steps=4",
+        "--gin.schedules.linear_decay.warmup_steps=2",
     )  # fmt: skip
     first = _instrux(*command)
     assert first.returncode == 0, first.stderr

@@ -55,6 +55,27 @@ def test_the_first_failing_stage_ends_the_recipe_with_its_status(tmp_path, capfd
     assert "run the same command again" in err
 
 
+def test_an_error_below_a_gin_call_is_one_line_without_gins_trail(tmp_path, capfd):
+    file = _file(
+        tmp_path,
+        "recipe.Recipe.stages = ('pack',)\n"
+        "from instrux.data import packed\n"
+        "from instrux.data import vocabularies\n"
+        "vocabularies.VocabularySpec.kind = 'bytes'\n"
+        "packed.PackSettings.mixture = 'lexicon_train'\n"
+        "packed.PackSettings.inputs_length = 0\n"
+        "packed.PackSettings.targets_length = 8\n"
+        "packed.PackSettings.num_examples = 8\n"
+        "packed.PackSettings.vocabulary = @vocabularies.VocabularySpec()\n"
+        "stages.pack.settings = @packed.PackSettings()\n"
+        f"stages.pack.data_dir = '{tmp_path}'\n",
+    )
+    assert recipe.run(file) == 2
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if "inputs_length" in line)
+    assert line.startswith("instrux: ")
+    assert "configurable" not in line
+
+
 def test_stages_side_by_side_say_which_they_are_and_all_finish(tmp_path, capfd):
     file = _file(
         tmp_path,
