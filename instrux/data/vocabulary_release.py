@@ -6,17 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from instrux.cache_folder import cache_folder
 from instrux.errors import InputError
 
 # The 32,000 pieces of T5 and T5 1.1, as published with both.
 T5_VOCABULARY_SHA256 = "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86"
 _HUB_REPOSITORY = "google/t5-v1_1-small"
 _HUB_FILE = "spiece.model"
-
-
-def cache_folder() -> Path:
-    """Gives the folder for fetched files: `INSTRUX_CACHE`, or `.cache/instrux` at home."""
-    return Path(os.environ.get("INSTRUX_CACHE") or Path.home() / ".cache" / "instrux")
 
 
 def t5_vocabulary_path() -> Path:

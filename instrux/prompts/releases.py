@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from instrux.cache_folder import cache_folder
 from instrux.errors import InputError, did_you_mean
 from instrux.progress import tell
 
@@ -66,12 +67,6 @@ RELEASES = {
         "0.1.0", "726289b468dbd3148d11e37a9959587f4dc560a5b9e95e7ace540e6727646178", 272
     ),
 }
-
-
-def cache_folder() -> Path:
-    """The folder of everything fetched: `INSTRUX_CACHE`, else `~/.cache/instrux`."""
-    named = os.environ.get("INSTRUX_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "instrux"
 
 
 def fetch_promptsource(version: str = "0.2.3") -> Path:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from instrux.cache_folder import cache_folder
+
 _MIN_COMPILE_SECS = 0.3
 
 
@@ -17,8 +19,7 @@ def enable(folder: str | Path | None = None) -> Path:
     """
     named = folder if folder is not None else os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if named is None:
-        cache = os.environ.get("INSTRUX_CACHE")
-        named = Path(cache) / "jax" if cache else Path.home() / ".cache" / "instrux" / "jax"
+        named = cache_folder() / "jax"
     jax.config.update("jax_compilation_cache_dir", str(named))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECS)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
