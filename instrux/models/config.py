@@ -11,7 +11,7 @@ ACTIVATIONS = ("gelu", "relu", "linear")
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "dots", "full")
 RANDOM_BITS = ("threefry2x32", "rbg", "unsafe_rbg")
-ATTENTION_IMPLEMENTATIONS = ("plain", "xla", "cudnn")
+ATTENTION_IMPLEMENTATIONS = ("auto", "plain", "rows", "xla", "cudnn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ class T5Config:
             False writes every layer out, which runs faster on CPU and for small models.
         random_bits: generator of dropout masks: `threefry2x32` gives the same masks on any
             number of devices; `rbg` and `unsafe_rbg` are cheaper on accelerators.
-        attention: `plain` is the reference; `xla` and `cudnn` go through
+        attention: `plain` is the reference. `rows` is plain, one row of the batch at a time: the
+            faster one for long rows on a lone CPU, and not for batches split over devices. `auto`
+            takes `rows` there and `plain` elsewhere. `xla` and `cudnn` go through
             `jax.nn.dot_product_attention` (`cudnn`: NVIDIA GPUs, bfloat16 only).
         logits_chunk_mib: most memory that the loss gives to float32 logits at once, in MiB a
             device.
@@ -68,7 +70,7 @@ class T5Config:
     remat: str = "none"
     scan_layers: bool = True
     random_bits: str = "threefry2x32"
-    attention: str = "plain"
+    attention: str = "auto"
     logits_chunk_mib: float = 64.0
 
     def __post_init__(self) -> None:

@@ -26,7 +26,33 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., inputs]` to `[..., outputs]` in the layer's dtype."""
-        return jnp.dot(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return _product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`[..., inputs]` times `[inputs, outputs]`.
+
+    JAX's own gradient by the kernel is the transpose of `cotangent^T x`. XLA's CPU compiler then
+    transposes the cotangent, and with it computes anew, in the order that is worst for the cache,
+    all element-wise operations before it. `x^T cotangent` spares a third of a training step.
+    """
+    return jnp.dot(x, kernel)
+
+
+def _product_forward(x, kernel):
+    return jnp.dot(x, kernel), (x, kernel)
+
+
+def _product_backward(residuals, cotangent):
+    x, kernel = residuals
+    rows = tuple(range(x.ndim - 1))
+    by_x = jax.lax.dot_general(cotangent, kernel, (((x.ndim - 1,), (1,)), ((), ())))
+    by_kernel = jax.lax.dot_general(x, cotangent, ((rows, rows), ((), ())))
+    return by_x, by_kernel
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 class LayerNorm(nnx.Module):

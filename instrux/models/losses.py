@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -148,8 +148,7 @@ def log_probabilities(
         return carry, target_logits - log_normalizer
 
     chunks = (_split(hidden, chunk), _split(jnp.pad(targets, padding), chunk))
-    results = _scan(body, None, chunks)[1]
-    return jnp.moveaxis(results, 0, 1).reshape(batch, -1)[:, :length]
+    return _join(_scan(body, None, chunks)[1])[:, :length]
 
 
 def _chunk_length(batch: int, length: int, vocab: int, chunk_mib: float) -> int:
@@ -195,8 +194,7 @@ def _sums_forward(hidden, kernel, targets, weights, settings):
     chunks = tuple(_split(array, chunk) for array in (hidden, targets, weights))
     start = (_zeros(), jnp.zeros(kernel.shape, jnp.float32))
     (sums, kernel_gradient), hidden_gradients = _scan(body, start, chunks)
-    hidden_gradient = jnp.moveaxis(hidden_gradients, 0, 1).reshape(hidden.shape)
-    return sums, (hidden_gradient, kernel_gradient.astype(kernel.dtype))
+    return sums, (_join(hidden_gradients), kernel_gradient.astype(kernel.dtype))
 
 
 def _sums_backward(settings, residuals, cotangents):
@@ -223,6 +221,12 @@ def _split(array: jax.Array, chunk: int) -> jax.Array:
     """`[batch, length, ...]` to `[chunks, batch, chunk, ...]`: the batch stays as it is split."""
     batch, length = array.shape[:2]
     return jnp.moveaxis(array.reshape(batch, length // chunk, chunk, *array.shape[2:]), 1, 0)
+
+
+def _join(chunks: Any) -> jax.Array:
+    """The inverse of `_split`."""
+    count, batch, chunk = chunks.shape[:3]
+    return jnp.moveaxis(chunks, 0, 1).reshape(batch, count * chunk, *chunks.shape[3:])
 
 
 def _scan(body, carry, chunks):
