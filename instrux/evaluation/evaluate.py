@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from instrux.data.examples import RenderedExample
+from instrux.data.files import remove_partial_files
 from instrux.data.manifest import library_versions
 from instrux.errors import InputError
 from instrux.evaluation import aggregate, bootstrap, metrics
@@ -99,6 +100,8 @@ def evaluate_tasks(
         folder: the evaluation's folder.
         settings: what determines the predictions.
     """
+    for written in (folder, folder / "tasks", folder / "predictions"):
+        remove_partial_files(written)
     done = {task.name: _done(folder, task, settings) for task in tasks}
     to_do = [task for task in tasks if done[task.name] is None]
     if to_do:

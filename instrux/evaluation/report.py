@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from instrux.data.files import write_atomically
+from instrux.data.files import remove_partial_files, write_atomically
 from instrux.data.packed_manifest import PackManifest
 from instrux.errors import InputError
 from instrux.evaluation import plots, training_plots
@@ -146,6 +146,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
 
 def write_report(report: Report, path: Path) -> None:
     """Writes the page, and each figure as `<page's stem>_<figure>.png` beside it."""
+    remove_partial_files(path.parent, prefix=path.stem)
     for drawing in report.drawings:
         write_atomically(path.parent / f"{path.stem}_{drawing.name}.png", [drawing.png])
     write_atomically(path, [report.html.encode(errors="replace")])
