@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from instrux.data import registration
 from instrux.data.prompted_task import PromptedTask
-from instrux.data.sources import HuggingFaceSource
 from instrux.data.task_names import SCORE_EVAL_SUFFIX, task_name
 from instrux.prompts import TemplateReference
+from tasks import t0_hub
 from tasks.t0_table import RELEASE, T0Dataset, T0Template, datasets
 from tasks.text_metrics import TextMetrics
 
@@ -63,7 +63,7 @@ class T0Task:
         dataset, template = self.dataset, self.template
         return PromptedTask(
             name=self.name,
-            source=HuggingFaceSource(dataset.dataset, dataset.subset),
+            source=t0_hub.source(dataset.dataset, dataset.subset),
             template=TemplateReference(RELEASE, dataset.dataset, dataset.subset, template.name),
             splits=self._splits(),
             metrics=_BENCHMARK_METRICS.get(

@@ -81,6 +81,14 @@ class RowSource(abc.ABC):
     def fingerprint(self, split: str) -> str:
         """A digest of the split's content: the same rows give the same one."""
 
+    def columns(self, split: str) -> tuple[str, ...] | None:
+        """Names of the fields that every row of the split has.
+
+        None where only reading every row would tell, as with JSON lines.
+        """
+        del split
+        return None
+
     def location(self, split: str) -> str:
         """Where the split lies, for messages: a file, or "" where there is none."""
         del split

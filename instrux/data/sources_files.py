@@ -68,6 +68,10 @@ class FileSource(RowSource):
         """Reads a shard's rows as (number in the split, row)."""
         return read_file_shard(shard, on_bad_row)
 
+    def columns(self, split: str) -> tuple[str, ...] | None:
+        """The columns of the split's first file; None for JSON lines, where each row has its own."""
+        return file_columns(self.format, self.paths(split)[0])
+
     def location(self, split: str) -> str:
         """The split's first file."""
         return self.paths(split)[0]
@@ -115,6 +119,16 @@ def read_file_shard(shard: RowShard, on_bad_row: BadRowHandler | None) -> Iterat
     """Reads a shard that `file_shards` made."""
     readers = {"jsonl": _read_jsonl, "parquet": _read_parquet, "csv": _read_csv}
     return readers[shard.format](shard, on_bad_row)
+
+
+def file_columns(format: str, path: str) -> tuple[str, ...] | None:
+    """The columns of a Parquet or CSV file; None for JSON lines, whose rows name their own."""
+    if format == "parquet":
+        with _parquet_file(path) as file:
+            return tuple(file.schema_arrow.names)
+    if format == "csv":
+        return tuple(next(_csv_rows(path), ()))
+    return None
 
 
 def files_fingerprint(paths: Sequence[str]) -> str:

@@ -11,7 +11,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from instrux.data import mirror
+from instrux.data import hugging_face, mirror
+from instrux.data.hub_location import (
+    FieldChange,
+    HubLocation,
+    changed_names,
+    changed_rows,
+    changes_digest,
+)
+from instrux.data.hugging_face import HubDataset, HubError, first_line
 from instrux.data.sources_base import BadRowHandler, Row, RowShard, RowSource
 from instrux.data.sources_files import read_file_shard
 from instrux.errors import InputError
@@ -25,7 +33,7 @@ class HubSource(RowSource):
 
     def splits(self) -> list[str]:
         """Names of the splits there are."""
-        mirrored = mirror.mirrored_files(self.dataset, self.config)
+        mirrored = self._mirrored_files()
         return list(mirrored) if mirrored else self._remote_splits()
 
     def shards(self, split: str) -> list[RowShard]:
@@ -42,9 +50,20 @@ class HubSource(RowSource):
         self, shard: RowShard, *, on_bad_row: BadRowHandler | None = None
     ) -> Iterator[tuple[int, Row]]:
         """Reads a shard's rows as (number in the split, row)."""
-        if shard.path:
-            return read_file_shard(shard, on_bad_row)
-        return self._remote_rows(shard)
+        rows = read_file_shard(shard, on_bad_row) if shard.path else self._remote_rows(shard)
+        if not self._changes:
+            return rows
+
+        def where(number: int) -> str:
+            return f"{shard.path or self.label}, row {number + 1}"
+
+        return changed_rows(rows, self._changes, on_bad_row, where)
+
+    def columns(self, split: str) -> tuple[str, ...] | None:
+        """Names of the columns of a mirrored file or of the library's table."""
+        path = self._mirrored(split)
+        found = mirror.mirrored_columns(path) if path else self._remote_columns(split)
+        return None if found is None else changed_names(found, self._changes)
 
     def location(self, split: str) -> str:
         """The split's file in a mirror."""
@@ -52,12 +71,20 @@ class HubSource(RowSource):
 
     def fingerprint(self, split: str) -> str:
         """A digest of a mirrored file's bytes, or the library's own fingerprint."""
-        if path := self._mirrored(split):
-            return mirror.mirrored_fingerprint(path)
-        return self._remote_fingerprint(split)
+        path = self._mirrored(split)
+        rows = mirror.mirrored_fingerprint(path) if path else self._remote_fingerprint(split)
+        return f"{rows} fields:{changes_digest(self._changes)}" if self._changes else rows
+
+    @property
+    def _changes(self) -> tuple[FieldChange, ...]:
+        """What is changed in every row, wherever it is read from."""
+        return ()
+
+    def _mirrored_files(self) -> dict[str, Path]:
+        return mirror.mirrored_files(self.dataset, self.config)
 
     def _mirrored(self, split: str) -> Path | None:
-        mirrored = mirror.mirrored_files(self.dataset, self.config)
+        mirrored = self._mirrored_files()
         if mirrored:
             self.require_split(split, list(mirrored))
         return mirrored.get(split)
@@ -72,6 +99,9 @@ class HubSource(RowSource):
     def _remote_rows(self, shard: RowShard) -> Iterator[tuple[int, Row]]: ...
 
     @abc.abstractmethod
+    def _remote_columns(self, split: str) -> tuple[str, ...] | None: ...
+
+    @abc.abstractmethod
     def _remote_fingerprint(self, split: str) -> str: ...
 
 
@@ -83,14 +113,38 @@ class HuggingFaceSource(HubSource):
     """A dataset of the Hugging Face hub; needs the extra `hf` where no mirror has it.
 
     Attributes:
-        revision: a commit, tag or branch of the dataset's repository; None is the newest.
+        revision: a commit, tag or branch of the dataset's repository; None is that of `location`,
+            or else the newest.
+        location: where it lies today if not under its own name, and what became of its fields.
+            Mirrors and example ids keep the source's own name.
     """
 
     revision: str | None = None
+    location: HubLocation | None = None
+
+    @property
+    def hub_dataset(self) -> HubDataset:
+        """What is asked of the hub."""
+        if self.location is None:
+            return HubDataset(self.dataset, self.config, self.revision)
+        revision = self.location.revision if self.revision is None else self.revision
+        return HubDataset(self.location.repository, self.location.config, revision)
+
+    @property
+    def _changes(self) -> tuple[FieldChange, ...]:
+        return () if self.location is None else self.location.changes
+
+    def _mirrored_files(self) -> dict[str, Path]:
+        manual = None if self.location is None else self.location.manual
+        names = dict(manual.names) if manual is not None else {}
+        return mirror.mirrored_files(self.dataset, self.config, names)
 
     def _remote_splits(self) -> list[str]:
-        library = _hugging_face()
-        return list(self._asking(library.get_dataset_split_names))
+        self._refuse_manual()
+        try:
+            return hugging_face.split_names(self.hub_dataset)
+        except HubError as error:
+            raise self._problem(error) from error
 
     def _remote_num_rows(self, split: str) -> int:
         return len(self._dataset(split))
@@ -100,36 +154,42 @@ class HuggingFaceSource(HubSource):
         chosen = rows.select(range(shard.first_row, shard.first_row + shard.num_rows))
         yield from enumerate(chosen, start=shard.first_row)
 
+    def _remote_columns(self, split: str) -> tuple[str, ...] | None:
+        return tuple(self._dataset(split).column_names)
+
     def _remote_fingerprint(self, split: str) -> str:
         return f"hf:{self._dataset(split)._fingerprint}"
 
     def _dataset(self, split: str) -> Any:
-        return _load_hugging_face(self, split)
-
-    def _asking(self, function: Any, **arguments: Any) -> Any:
+        self._refuse_manual()
         try:
-            return function(self.dataset, self.config, revision=self.revision, **arguments)
-        except Exception as error:  # the library raises errors of a dozen kinds, down to OSError
-            raise InputError(
-                f"Dataset {self.label!r} cannot be had from the Hugging Face hub "
-                f"({_first_line(error)}); put a copy into a folder that {mirror.VARIABLE} names."
-            ) from error
+            return _load_hugging_face(self.hub_dataset, split)
+        except HubError as error:
+            raise self._problem(error) from error
+
+    def _refuse_manual(self) -> None:
+        if self.location is None or self.location.manual is None:
+            return
+        manual = self.location.manual
+        files = " and ".join(repr(name) for name, _ in manual.names)
+        raise InputError(
+            f"Dataset {self.label!r} is not public: {manual.how}, and put {files or 'its rows'} "
+            f"{mirror.where(self.dataset, self.config)}."
+        )
+
+    def _problem(self, error: HubError) -> InputError:
+        repository = self.hub_dataset.repository
+        known = "" if repository == self.dataset else f" ({repository})"
+        return InputError(
+            f"Dataset {self.label!r}{known} cannot be had from the Hugging Face hub "
+            f"({str(error).rstrip('.')}); put a copy of it "
+            f"{mirror.where(self.dataset, self.config)}, as <split>.jsonl, .parquet or .csv."
+        )
 
 
 @lru_cache(maxsize=4)
-def _load_hugging_face(source: HuggingFaceSource, split: str) -> Any:
-    return source._asking(_hugging_face().load_dataset, split=split)
-
-
-def _hugging_face() -> Any:
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "Datasets of the Hugging Face hub need `pip install 'instrux[hf]'`, "
-            f"or a copy in a folder that {mirror.VARIABLE} names."
-        ) from error
-    return datasets
+def _load_hugging_face(dataset: HubDataset, split: str) -> Any:
+    return hugging_face.load(dataset, split)
 
 
 # --- TensorFlow Datasets -------------------------------------------------------------------------
@@ -163,6 +223,11 @@ class TfdsSource(HubSource):
         for number, row in enumerate(tfds.as_numpy(rows), start=shard.first_row):
             yield number, {key: _plain(value) for key, value in row.items()}
 
+    def _remote_columns(self, split: str) -> tuple[str, ...] | None:
+        del split
+        features = self._builder().info.features
+        return tuple(features) if isinstance(features, dict) else None
+
     def _remote_fingerprint(self, split: str) -> str:
         info = self._builder().info
         return f"tfds:{info.full_name}:{info.splits[split].num_bytes}"
@@ -176,7 +241,7 @@ class TfdsSource(HubSource):
         except Exception as error:
             raise InputError(
                 f"Dataset {self.label!r} of TensorFlow Datasets cannot be prepared "
-                f"({_first_line(error)})."
+                f"({first_line(error)})."
             ) from error
 
     def _builder(self) -> Any:
@@ -190,7 +255,7 @@ def _tfds_builder(name: str, data_dir: str | None) -> Any:
         return _tensorflow_datasets().builder(name, data_dir=data_dir)
     except Exception as error:
         raise InputError(
-            f"Dataset {name!r} is not in TensorFlow Datasets ({_first_line(error)}); "
+            f"Dataset {name!r} is not in TensorFlow Datasets ({first_line(error)}); "
             f"put a copy into a folder that {mirror.VARIABLE} names."
         ) from error
 
@@ -212,8 +277,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

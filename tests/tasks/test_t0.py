@@ -17,10 +17,9 @@ seqio = pytest.importorskip("seqio")
 from instrux.data import registration  # noqa: E402
 from instrux.data.mirror import mirrored_files  # noqa: E402
 from instrux.data.prompted_task import Skipped  # noqa: E402
-from instrux.data.sources import HuggingFaceSource  # noqa: E402
 from instrux.errors import InputError  # noqa: E402
 from instrux.prompts import TemplateCollection, TemplateReference  # noqa: E402
-from tasks import t0, t0_table  # noqa: E402
+from tasks import t0, t0_hub, t0_table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT.parent / "shared" / "specs"
@@ -122,14 +121,20 @@ print(seconds, *sorted(data))
     )
     seconds, *opened = done.stdout.split()
     assert float(seconds) < 1.0
-    assert set(opened) <= {"t0_datasets.csv", "t0_templates.csv", "__pycache__"}
+    assert set(opened) <= {
+        "t0_datasets.csv",
+        "t0_hub.csv",
+        "t0_hub_fields.csv",
+        "t0_templates.csv",
+        "__pycache__",
+    }
 
 
 def test_anli_has_a_task_for_each_round():
     task = registration.prompted_task("anli_GPT_3_style_r2_score_eval")
     assert task.name == "anli_GPT_3_style_r2"
     assert task.splits == {"train": "train_r2", "validation": "dev_r2", "test": "test_r2"}
-    assert task.source == HuggingFaceSource("anli")
+    assert task.source == t0_hub.source("anli")
     rounds = Counter(task.round for task in t0.tasks())
     assert rounds == {None: 547, "r1": 15, "r2": 15, "r3": 15}
 
@@ -137,7 +142,7 @@ def test_anli_has_a_task_for_each_round():
 def test_a_dotted_name_is_found_in_both_spellings():
     dotted = registration.prompted_task("cnn_dailymail_3.0.0_news_summary")
     assert registration.prompted_task("cnn_dailymail_3_0_0_news_summary") == dotted
-    assert dotted.source == HuggingFaceSource("cnn_dailymail", "3.0.0")
+    assert dotted.source == t0_hub.source("cnn_dailymail", "3.0.0")
 
 
 def test_names_keep_what_templates_end_in_and_look_it_up_byte_for_byte():
@@ -242,8 +247,6 @@ def test_every_task_over_the_mirror_renders_its_rows(mirror, collection):
     empty, seen = [], 0
     for registered in t0.tasks():
         task = registered.prompted_task()
-        if registered.dataset.dataset == "trec":  # see mixtures/p3_sample.py
-            continue
         for split in set(task.splits.values()) & set(
             mirrored_files(task.source.dataset, task.source.config)
         ):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instrux.data import sources_files
+from instrux.data import hugging_face, sources_files
 from instrux.data.sources import (
     CsvSource,
     HuggingFaceSource,
@@ -286,6 +286,7 @@ def test_a_dataset_that_the_hub_does_not_give_is_one_line(monkeypatch):
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr(hugging_face, "unreachable", lambda: "")
     with pytest.raises(InputError, match=r"'acme/faq' cannot be had .*\(no route\)"):
         HuggingFaceSource("acme/faq").shards("train")
 
