@@ -109,6 +109,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     for name, function, what in (
         ("train", _gin_stage("train"), "train a model"),
+        ("select", _gin_stage("select"), "choose a run's checkpoint on tasks it was trained on"),
         ("evaluate", _gin_stage("evaluate"), "evaluate a trained model over rendered tasks"),
         ("predict", _predict, "answer inputs with a trained model"),
     ):

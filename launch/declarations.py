@@ -8,7 +8,6 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 
-import mixtures
 from launch import native_logs
 
 
@@ -25,6 +24,22 @@ def load(module_imports: Sequence[str] = ()) -> None:
     with native_logs.informational_lines_dropped():
         from instrux.data import registration
 
+    import mixtures
+
     for module in pkgutil.iter_modules(mixtures.__path__):
         importlib.import_module(f"mixtures.{module.name}")
     registration.load_modules(module_imports)
+
+
+def tasks_of(mixtures: Sequence[str], module_imports: Sequence[str] = ()) -> list[str]:
+    """Gives the names of the tasks of mixtures; without a mixture no registry is loaded.
+
+    Raises:
+        InputError: there is no such mixture.
+    """
+    if not mixtures:
+        return []
+    load(module_imports)
+    from instrux.data import registration
+
+    return registration.resolve_names(mixtures)

@@ -12,6 +12,7 @@ from instrux.evaluation.reader import ReadingSettings
 from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
 from instrux.training.mesh import MeshShape
+from launch import declarations
 from launch.reading import find_run, opened
 
 
@@ -32,7 +33,8 @@ def evaluate(
     *,
     model_dir: str,
     data_dir: str,
-    tasks: Sequence[str],
+    tasks: Sequence[str] = (),
+    mixtures: Sequence[str] = (),
     split: str = "validation",
     groups: Mapping[str, str] | None = None,
     max_examples: int | None = None,
@@ -44,11 +46,13 @@ def evaluate(
     rank_choices: bool = True,
     normalize_lengths: bool = False,
     original_task_only: bool = False,
-    step: int | None = None,
+    allow_missing: bool = False,
+    step: int | str | None = None,
     name: str = "eval",
     vocabulary: VocabularySpec | str | None = None,
     mesh: MeshShape | None = None,
     compile_cache: str | bool = True,
+    module_imports: Sequence[str] = (),
 ) -> EvaluateResult:
     """Evaluates a checkpoint; a task already evaluated with the same settings is not done again.
 
@@ -56,6 +60,8 @@ def evaluate(
         model_dir: the run's folder.
         data_dir: folder that holds `rendered/`.
         tasks: names or globs over rendered tasks.
+        mixtures: registered mixtures whose tasks are evaluated, such as `t0_eval_score_eval`; to
+            look them up takes the registry, and with it TensorFlow.
         split: the split to evaluate.
         groups: name or glob -> the group its tasks belong to, such as `held-out prompts`; the
             first that fits counts. Groups that start with `held-out` make a report's headline.
@@ -69,11 +75,14 @@ def evaluate(
             answer is generated.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
         original_task_only: leaves out prompts that turn a dataset's task around.
-        step: which checkpoint; the newest where None.
+        allow_missing: whether tasks that are not rendered are left out, and told.
+        step: which checkpoint; the newest where None, the one that `instrux select` chose where
+            `selected`.
         name: of the evaluation: its folder under `model_dir`.
         vocabulary: to be sure of it: an error unless it is the run's own.
         mesh: sizes of the mesh's axes; all devices on `data` where None.
         compile_cache: False for none, True for the cache folder, or a folder.
+        module_imports: modules of the user's own mixtures.
 
     Raises:
         InputError: no such run, checkpoint, task or split; or the vocabulary is another.
@@ -81,11 +90,12 @@ def evaluate(
     run = find_run(model_dir, step=step, vocabulary=vocabulary)
     selected = select_tasks(
         data_dir,
-        tasks,
+        [*tasks, *declarations.tasks_of(mixtures, module_imports)],
         split=split,
         groups=groups,
         max_examples=max_examples,
         original_task_only=original_task_only,
+        allow_missing=allow_missing,
     )
     own = run.description
     reading = ReadingSettings(

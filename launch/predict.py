@@ -50,7 +50,7 @@ def predict(
     max_decode_length: int | None = None,
     inputs_eos: bool = False,
     normalize_lengths: bool = False,
-    step: int | None = None,
+    step: int | str | None = None,
     vocabulary: VocabularySpec | str | None = None,
     mesh: MeshShape | None = None,
     compile_cache: str | bool = True,
@@ -74,7 +74,8 @@ def predict(
         max_decode_length: longest generated answer in tokens; `targets_length` where None.
         inputs_eos: whether inputs end with the end-of-sequence id, as in `PackSettings`.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
-        step: which checkpoint; the newest where None.
+        step: which checkpoint; the newest where None, the one that `instrux select` chose where
+            `selected`.
         vocabulary: to be sure of it: an error unless it is the run's own.
         mesh: sizes of the mesh's axes; all devices on `data` where None.
         compile_cache: False for none, True for the cache folder, or a folder.

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from instrux.data.selected_step import SELECTED, read_selected, step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.models.t5 import T5
 from instrux.training import compilation_cache
-from instrux.training.checkpoints import CHECKPOINTS, latest_step, load_params
+from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, load_params
 from instrux.training.mesh import (
     BATCH_AXES,
     MeshShape,
@@ -46,29 +47,35 @@ class RunToRead:
 
 
 def find_run(
-    model_dir: str, *, step: int | None, vocabulary: VocabularySpec | str | None
+    model_dir: str, *, step: int | str | None, vocabulary: VocabularySpec | str | None
 ) -> RunToRead:
     """Finds a checkpoint and checks that the run's vocabulary is the one it was trained with.
 
     Args:
         model_dir: the run's folder.
-        step: which checkpoint; the newest where None.
+        step: which checkpoint; the newest where None, that of `selected.json` where `selected`.
         vocabulary: the vocabulary to expect, for callers who want to be sure; or None.
 
     Raises:
-        InputError: there is no run, no such checkpoint, or the vocabulary is another.
+        InputError: there is no run, no such checkpoint, the selected one was written anew, or the
+            vocabulary is another.
     """
     description = RunDescription.read(model_dir)
     folder = Path(model_dir) / CHECKPOINTS
     newest = latest_step(model_dir)
     if newest is None:
         raise InputError(f"{model_dir}: no checkpoint yet; `instrux train` makes one.")
-    step = newest if step is None else step
-    if not (folder / str(step)).is_dir():
-        steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-        raise InputError(f"{folder}: no checkpoint of step {step}; there are {steps}.")
+    number = newest if step is None else step_number(model_dir, step)
+    if number is None or not (folder / str(number)).is_dir():
+        steps = all_steps(model_dir)
+        raise InputError(f"{folder}: no checkpoint of step {number}; there are {steps}.")
     _check_vocabulary(model_dir, description, vocabulary)
-    return RunToRead(Path(model_dir), step, description, _fingerprint(folder / str(step)))
+    fingerprint = _fingerprint(folder / str(number))
+    if step == SELECTED and read_selected(model_dir).checkpoint != fingerprint:
+        raise InputError(
+            f"{folder / str(number)}: written anew since it was selected; run `instrux select` again."
+        )
+    return RunToRead(Path(model_dir), number, description, fingerprint)
 
 
 def _check_vocabulary(

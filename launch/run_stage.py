@@ -19,8 +19,12 @@ def _main(arguments: Sequence[str]) -> int:
     gin_config.parse([options.gin_file], entry.gin_bindings(rest))
     if options.module_import and name in stages.NAMES_USING_THE_REGISTRY:
         declarations.load(options.module_import)
+    function = stages.function(name)
+    given = {}
+    if options.module_import and name in stages.NAMES_THAT_MAY_USE_THE_REGISTRY:
+        given["module_imports"] = tuple(options.module_import)
     with gin.config_scope(scope or None):
-        gin.get_configurable(stages.function(name))()
+        gin.get_configurable(function)(**given)
     return 0
 
 

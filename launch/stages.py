@@ -21,12 +21,15 @@ _FUNCTIONS = {
     "cache": "launch.stages:cache",
     "pack": "launch.stages:pack",
     "train": "launch.train:train",
+    "select": "launch.select_checkpoint:select",
     "evaluate": "launch.evaluate:evaluate",
     "report": "launch.report:report",
 }
 NAMES = tuple(_FUNCTIONS)
 # The others read what lies on disk: they need no registry, and so no TensorFlow.
 NAMES_USING_THE_REGISTRY = frozenset({"render", "cache", "pack"})
+# These load it where they are given a mixture, by their argument `module_imports`.
+NAMES_THAT_MAY_USE_THE_REGISTRY = frozenset({"select", "evaluate"})
 
 
 def function(name: str) -> Callable[..., Any]:

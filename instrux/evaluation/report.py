@@ -347,9 +347,41 @@ def _cautions(runs: Sequence[EvaluatedRun]) -> list[str]:
         said.append(
             f"{cut:,} of {examples:,} evaluations had their inputs cut to the model's length."
         )
+    for run in runs:
+        said += _selection_cautions(run)
     if empty := sorted({result.task for result in tasks if not result.num_examples}):
         said.append(f"Tasks without a single example are left out: {', '.join(empty)}.")
     return said
+
+
+def _selection_cautions(run: EvaluatedRun) -> list[str]:
+    """What is wrong with how a checkpoint was chosen."""
+    if run.selected is None:
+        return []
+    held_out = {r.task for r in run.results.tasks if r.group.startswith("held-out")}
+    said = []
+    if seen := sorted(held_out & set(run.selected.tasks)):
+        said.append(
+            f"{run.about.name}: its checkpoint was chosen on {_plural(len(seen), 'task')} that"
+            f" {'is' if len(seen) == 1 else 'are'} shown as held-out ({seen[0]}{', …' if seen[1:] else ''})."
+        )
+    if len(run.selected.scores) == 1:
+        said.append(f"{run.about.name}: its checkpoint was the only one to choose from.")
+    return said
+
+
+def _selection_rows(run: EvaluatedRun) -> list[tuple[str, Any]]:
+    if run.selected is None:
+        return []
+    chosen = run.selected
+    scores = ", ".join(f"step {step}: {score:.2f}" for step, score in chosen.scores.items())
+    return [
+        (
+            "checkpoint selected by",
+            f"{chosen.rule} of {len(chosen.tasks)} tasks, {chosen.split}: {scores}",
+        ),
+        *([("left out of the selection", len(chosen.left_out))] if chosen.left_out else []),
+    ]
 
 
 def _settings(run: EvaluatedRun) -> dict[str, Any]:
@@ -359,6 +391,7 @@ def _settings(run: EvaluatedRun) -> dict[str, Any]:
         for name in ("num_prompts", "seed")
         if getattr(run.about, name) is not None
     ]
+    rows += _selection_rows(run)
     if run.pack_folder is not None:
         rows.append(("packed dataset", run.pack_folder))
     flat: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from instrux.data.packed_manifest import PackManifest, PackSettings, read_manifest
+from instrux.data.selected_step import SELECTED, SelectedStep, read_selected, step_number
 from instrux.errors import InputError, did_you_mean
 from instrux.evaluation.aggregate import Cell, cells
 from instrux.evaluation.predictions import (
@@ -29,7 +30,8 @@ class RunForReport:
     Attributes:
         name: what the report calls it.
         model_dir: its folder, where it was trained and evaluated.
-        step: the evaluated step to show; the last one where None.
+        step: the evaluated step to show; the last one where None, the one that `instrux select`
+            chose where `selected`.
         pack_dir: the packed dataset it was trained on, for the mixture's shares, or None.
         pack: in place of `pack_dir`, with `data_dir`: what `instrux pack` was given.
         data_dir: with `pack`, the folder that holds `packed/`.
@@ -43,7 +45,7 @@ class RunForReport:
 
     name: str
     model_dir: str
-    step: int | None = None
+    step: int | str | None = None
     pack_dir: str | None = None
     pack: PackSettings | None = None
     data_dir: str | None = None
@@ -90,6 +92,7 @@ class EvaluatedRun:
         pack: the packed dataset it was trained on, if known.
         pack_folder: where that lies.
         notes: a sentence for everything that was looked for and is missing.
+        selected: how its checkpoint was chosen, where `step` is `selected`.
     """
 
     about: RunForReport
@@ -99,6 +102,7 @@ class EvaluatedRun:
     pack: PackManifest | None
     pack_folder: str | None
     notes: tuple[str, ...]
+    selected: SelectedStep | None = None
 
     @cached_property
     def cells(self) -> dict[tuple[str, str, str], Cell]:
@@ -136,7 +140,14 @@ def read_run(about: RunForReport) -> EvaluatedRun:
         except InputError as error:
             notes.append(f"{about.name}: no mixture shares ({error})")
     return EvaluatedRun(
-        about, folder, read_results(folder / FILE_NAME), curve, pack, pack_folder, tuple(notes)
+        about,
+        folder,
+        read_results(folder / FILE_NAME),
+        curve,
+        pack,
+        pack_folder,
+        tuple(notes),
+        read_selected(about.model_dir) if about.step == SELECTED else None,
     )
 
 
@@ -148,7 +159,8 @@ def _evaluation_folder(about: RunForReport) -> Path:
             f"run {about.name!r}: no results under {folder}; `instrux evaluate` on"
             f" {about.model_dir} writes them."
         )
-    step = max(steps) if about.step is None else about.step
+    number = step_number(about.model_dir, about.step)
+    step = max(steps) if number is None else number
     if step not in steps:
         raise InputError(
             f"run {about.name!r}: step {step} was not evaluated; there are {sorted(steps)}."

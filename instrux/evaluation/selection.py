@@ -11,6 +11,7 @@ from instrux.data.examples import RenderedExample
 from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_task_names
 from instrux.data.task_names import SCORE_EVAL_SUFFIX
 from instrux.errors import InputError, did_you_mean
+from instrux.progress import tell
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def select_tasks(
     groups: Mapping[str, str] | None = None,
     max_examples: int | None = None,
     original_task_only: bool = False,
+    allow_missing: bool = False,
 ) -> list[EvaluationTask]:
     """Finds the rendered tasks that names or globs ask for, in order of pattern, then of name.
 
@@ -78,9 +80,12 @@ def select_tasks(
         groups: name or glob -> name of the group its tasks belong to; the first that fits counts.
         max_examples: examples a task at most.
         original_task_only: leaves out prompts that turn the dataset's task around (T0, sec. 6).
+        allow_missing: whether what is not rendered is left out and told, where it would be an
+            error.
 
     Raises:
-        InputError: a pattern finds nothing, or a named task lacks the split.
+        InputError: a pattern finds nothing, or a named task lacks the split; or nothing at all
+            is found.
     """
     if max_examples is not None and max_examples < 1:
         raise InputError(f"max_examples is {max_examples}; give 1 or more, or None for all.")
@@ -90,18 +95,26 @@ def select_tasks(
             f"{data_dir}: no rendered tasks in {os.path.join(data_dir, 'rendered')};"
             " `instrux render` makes them."
         )
+    if not patterns:
+        raise InputError("no task to evaluate: name tasks, globs over tasks, or mixtures.")
     found: dict[str, EvaluationTask] = {}
+    missing: list[str] = []
     for pattern in patterns:
-        for name in _matches(pattern, known, data_dir):
+        names = _matches(pattern, known)
+        if not names:
+            missing.append(pattern)
+        for name in names:
             rendered = RenderedSplit(data_dir, name, split)
-            if (
-                name == pattern.removesuffix(SCORE_EVAL_SUFFIX)
-                or rendered.completed().manifest_path.exists()
-            ):
+            is_there = rendered.completed().manifest_path.exists()
+            named = name == pattern.removesuffix(SCORE_EVAL_SUFFIX)
+            if named and not is_there and allow_missing:
+                missing.append(pattern)
+            elif named or is_there:
                 group = group_of(name, groups or {})
                 found.setdefault(
                     name, EvaluationTask(rendered, rendered.manifest(), group, max_examples)
                 )
+    _tell_missing(missing, patterns, known, data_dir, split, allowed=allow_missing)
     chosen = [task for task in found.values() if task.about.original_task or not original_task_only]
     if not chosen:
         raise InputError(
@@ -112,16 +125,35 @@ def select_tasks(
     return chosen
 
 
-def _matches(pattern: str, known: Sequence[str], data_dir: str | os.PathLike[str]) -> list[str]:
-    names = fnmatch.filter(known, pattern) or fnmatch.filter(
+def _matches(pattern: str, known: Sequence[str]) -> list[str]:
+    return fnmatch.filter(known, pattern) or fnmatch.filter(
         known, pattern.removesuffix(SCORE_EVAL_SUFFIX)
     )
-    if not names:
+
+
+def _tell_missing(
+    missing: Sequence[str],
+    patterns: Sequence[str],
+    known: Sequence[str],
+    data_dir: str | os.PathLike[str],
+    split: str,
+    *,
+    allowed: bool,
+) -> None:
+    if missing and not allowed:
+        pattern, others = missing[0], len(missing) - 1
         raise InputError(
-            f"no rendered task in {data_dir} is named {pattern!r}.{did_you_mean(pattern, known)}"
-            f" `instrux render --task {pattern}` renders it."
+            f"no rendered task in {data_dir} is named {pattern!r}"
+            f"{f' (and so with {others} more of {len(patterns)})' if others else ''}."
+            f"{did_you_mean(pattern, known)} `instrux render --task {pattern}` renders it;"
+            " `allow_missing` leaves out what is not there."
         )
-    return names
+    if missing:
+        names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        tell(
+            f"LEFT OUT, not rendered for {split!r}: {len(missing)} of {len(patterns)} tasks asked"
+            f" for: {names}"
+        )
 
 
 def group_of(name: str, groups: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
+from instrux.data.selected_step import step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.models.t5 import T5
@@ -177,10 +178,15 @@ class Checkpoints:
 
 def latest_step(model_dir: str | Path) -> int | None:
     """The newest complete checkpoint of a run's folder, None where there is none; reads no file."""
+    return max(all_steps(model_dir), default=None)
+
+
+def all_steps(model_dir: str | Path) -> list[int]:
+    """The steps of all complete checkpoints of a run's folder, in order; reads no file."""
     folder = Path(model_dir) / CHECKPOINTS
     if not folder.is_dir():
-        return None
-    return max((int(step.name) for step in folder.iterdir() if step.name.isdigit()), default=None)
+        return []
+    return sorted(int(step.name) for step in folder.iterdir() if step.name.isdigit())
 
 
 def check_can_write(model_dir: Path, state: Any) -> None:
@@ -213,12 +219,12 @@ def check_can_write(model_dir: Path, state: Any) -> None:
         )
 
 
-def load_run(model_dir: str | Path, step: int | None = None) -> LoadedRun:
+def load_run(model_dir: str | Path, step: int | str | None = None) -> LoadedRun:
     """Loads the model of a run onto the default device.
 
     Args:
         model_dir: the run's folder.
-        step: which checkpoint; None for the newest.
+        step: which checkpoint; None for the newest, `selected` for the one of `selected.json`.
 
     Raises:
         InputError: there is no run or no such checkpoint, or it does not fit the run's model.
@@ -239,34 +245,35 @@ class LoadedParams(NamedTuple):
 
 
 def load_params(
-    checkpoint: str | Path, abstract_params: Any, step: int | None = None
+    checkpoint: str | Path, abstract_params: Any, step: int | str | None = None
 ) -> LoadedParams:
     """Reads the parameters alone.
 
     Args:
         checkpoint: a run's folder, or one of its step folders (`<run>/checkpoints/<step>`).
         abstract_params: shapes and shardings, as `jax.ShapeDtypeStruct`s.
-        step: which checkpoint of a run's folder; None for the newest.
+        step: which checkpoint of a run's folder; None for the newest, `selected` for the one of
+            `selected.json`.
 
     Raises:
-        CheckpointError: there is none, it is of another model, or it is damaged.
+        InputError: there is none, it is of another model, or it is damaged.
     """
     path = Path(checkpoint).absolute()
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
-        folder, step = path.parent, int(path.name)
+        folder, number = path.parent, int(path.name)
     else:
-        folder = path / CHECKPOINTS
+        folder, number = path / CHECKPOINTS, step_number(path, step)
     if not folder.is_dir():
         raise CheckpointError(
             f"{checkpoint}: no checkpoints here; give a MODEL_DIR that was trained."
         )
     manager = _manager(folder, ocp.CheckpointManagerOptions(read_only=True))
     try:
-        step = _chosen_step(manager, folder, step)
-        _check_same_arrays(manager, folder, step, "params", abstract_params)
+        number = _chosen_step(manager, folder, number)
+        _check_same_arrays(manager, folder, number, "params", abstract_params)
         args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract_params))
-        with _telling_damage(folder / str(step)):
-            return LoadedParams(manager.restore(step, args=args)["params"], step)
+        with _telling_damage(folder / str(number)):
+            return LoadedParams(manager.restore(number, args=args)["params"], number)
     finally:
         manager.close()
 

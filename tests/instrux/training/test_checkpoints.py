@@ -15,6 +15,7 @@ from instrux.training.checkpoints import (
     CheckpointError,
     Checkpoints,
     Position,
+    all_steps,
     check_can_write,
     latest_step,
     load_params,
@@ -72,6 +73,14 @@ def test_a_checkpoint_gives_everything_back(tmp_path):
 def test_the_newest_are_kept(tmp_path):
     assert saved(tmp_path, 1, 2, 3, keep=2).latest_step() == 3
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["2", "3"]
+
+
+def test_multiples_stay_for_ever_beside_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1, keep_every_steps=2)
+    for step in range(1, 6):
+        checkpoints.save(state_at(step), Position(step))
+    checkpoints.close()
+    assert all_steps(tmp_path) == [2, 4, 5]
 
 
 def test_saving_reads_the_state_before_the_next_step_takes_its_memory(tmp_path):
