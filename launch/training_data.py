@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.vocabularies import VocabularySpec
-from instrux.errors import InputError, did_you_mean
+from instrux.errors import InputError
 from instrux.training.loop import BatchSource
 
 
@@ -95,11 +95,12 @@ def online(
     declarations.load(module_imports)
     import seqio
 
+    from instrux.data import registration
     from instrux.data.online import SeqioSource
 
     if use_cached:
         seqio.add_global_cache_dirs([str(Path(data_dir) / "cache")])
-    _check_registered(mixture)
+    mixture = registration.find_name(mixture)
     vocabulary = _spec(mixture, seqio.get_mixture_or_task(mixture).output_features)
     return TrainingData(
         source=SeqioSource(mixture, split, lengths, pack=pack_online, use_cached=use_cached),
@@ -115,17 +116,6 @@ def _check_lengths(mixture: str, lengths: Mapping[str, int]) -> None:
         raise InputError(
             f"{mixture}: task_feature_lengths is {dict(lengths)}; give tokens a row as"
             ' {"inputs": 512, "targets": 128}.'
-        )
-
-
-def _check_registered(mixture: str) -> None:
-    import seqio
-
-    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if mixture not in known:
-        raise InputError(
-            f"no task or mixture {mixture!r} is registered.{did_you_mean(mixture, known)} If it is one"
-            " of yours, name its module in train.train.module_imports."
         )
 
 

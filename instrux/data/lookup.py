@@ -1,5 +1,6 @@
 """Finds registered tasks and mixtures by name, and tells near names where there is none.
 
+A name of a family (`t0_train_p3`) is registered by being looked up here.
 The functions that users call are to be had from `instrux.data.registration` too.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 
 import seqio
 
+from instrux.data.name_families import register_from_family
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.seqio_source import PromptedTaskSource
 from instrux.data.task_names import undotted
@@ -71,6 +73,8 @@ def mixture_rates(name: str) -> dict[str, float]:
 def find_name(name: str, *, mixtures: bool = True, whose: str = "") -> str:
     """Gives the registered spelling of a name; dots may be spelled as underscores.
 
+    A name of a family is registered first, if it is not yet.
+
     Args:
         name: a task's or mixture's name.
         mixtures: whether it may be a mixture.
@@ -86,6 +90,10 @@ def find_name(name: str, *, mixtures: bool = True, whose: str = "") -> str:
     spelled_otherwise = [other for other in known if undotted(other) == undotted(name)]
     if len(spelled_otherwise) == 1:
         return spelled_otherwise[0]
+    if name not in seqio.MixtureRegistry.names():
+        added = register_from_family(name)
+        if added is not None and (mixtures or added in seqio.TaskRegistry.names()):
+            return added
     if not mixtures and name in seqio.MixtureRegistry.names():
         raise InputError(f"{whose}{name!r} is a mixture, and a task is needed here")
     raise InputError(f"{whose}unknown {kind} {name!r}.{did_you_mean(name, known)} {_HINT}.")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from instrux.data.packed_rows import positions_in_segments
-from instrux.errors import InputError, did_you_mean
+from instrux.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,9 @@ def _dataset(
     import seqio
     import tensorflow as tf
 
-    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if mixture not in known:
-        raise InputError(
-            f"unknown task or mixture {mixture!r}.{did_you_mean(mixture, known)} "
-            "If it is one of yours, name its module with --module_import."
-        )
+    from instrux.data.lookup import find_name
+
+    mixture = find_name(mixture)
     provider = seqio.get_mixture_or_task(mixture)
     if split not in provider.splits:
         raise InputError(

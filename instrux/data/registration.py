@@ -19,6 +19,7 @@ from seqio.utils import Feature
 
 from instrux.data import seqio_metrics
 from instrux.data.lookup import find_name, mixture_rates, prompted_task, resolve_names
+from instrux.data.name_families import add_name_family
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.seqio_source import PromptedTaskSource
 from instrux.data.sources import RowSource
@@ -36,8 +37,10 @@ from instrux.prompts import Template, TemplateReference
 __all__ = [
     "add_dataset",
     "add_mixture",
+    "add_name_family",
     "add_prompted_task",
     "default_output_features",
+    "find_name",
     "load_modules",
     "mixture_rates",
     "prompted_task",

@@ -70,7 +70,7 @@ def test_a_resumed_run_gives_the_same_losses_bit_for_bit(settings, tmp_path, pac
 
 def test_a_name_that_is_not_registered_is_told_with_near_ones(settings, tmp_path):
     settings = settings | {"mixture": TASK + "s"}
-    with pytest.raises(InputError, match=rf"'{TASK}s' is registered.*'{TASK}'"):
+    with pytest.raises(InputError, match=rf"unknown task or mixture '{TASK}s'.*'{TASK}'"):
         tiny_run.train_tiny(tmp_path, **settings)
 
 
