@@ -52,12 +52,15 @@ class TemplateMetadata:
         choices_in_prompt: whether the prompt shows the answer choices.
         metrics: names of metrics, such as `Accuracy`.
         languages: languages of the prompt.
+        turned_around: whether it gives what is usually the answer and asks for what is usually
+            given, as up to four of FLAN's ten templates for a dataset do.
     """
 
     original_task: bool | None = None
     choices_in_prompt: bool | None = None
     metrics: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    turned_around: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,18 @@ _TemplateLoader.add_constructor("!TemplateMetadata", _mapping)
 
 
 def read_templates(path: Path, dataset: str, *, check: bool = True) -> dict[str, Template]:
+    """Reads a template file; see `templates_in_order`, whose order this one gives up.
+
+    Returns:
+        The templates by name, in sorted order.
+
+    Raises:
+        TemplateFileError: if the file cannot be read or a template in it is wrong.
+    """
+    return dict(sorted(templates_in_order(path, dataset, check=check).items()))
+
+
+def templates_in_order(path: Path, dataset: str, *, check: bool = True) -> dict[str, Template]:
     """Reads a template file.
 
     `templates` is PromptSource's mapping from id to template, a mapping from name to template, or
@@ -42,7 +54,7 @@ def read_templates(path: Path, dataset: str, *, check: bool = True) -> dict[str,
         check: whether every template is compiled, so that a mistake shows before a row is read.
 
     Returns:
-        The templates by name, in sorted order.
+        The templates by name, in the order of the file.
 
     Raises:
         TemplateFileError: if the file cannot be read or a template in it is wrong.
@@ -63,7 +75,7 @@ def read_templates(path: Path, dataset: str, *, check: bool = True) -> dict[str,
         if check:
             _check(path, template)
         templates[template.name] = template
-    return dict(sorted(templates.items()))
+    return templates
 
 
 def _load(path: Path) -> Any:
@@ -130,6 +142,7 @@ def _metadata(where: str, fields: Any) -> TemplateMetadata:
         choices_in_prompt=_flag(where, fields, "choices_in_prompt"),
         metrics=_names(where, fields, "metrics"),
         languages=_names(where, fields, "languages"),
+        turned_around=_flag(where, fields, "turned_around"),
     )
 
 
