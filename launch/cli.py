@@ -82,6 +82,12 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         action="store_true",
         help="render templates that name a field which no row has",
     )
+    render.add_argument(
+        "--skip_failing_sources",
+        action="store_true",
+        help="leave out datasets that cannot be read, told at the end and in "
+        "rendered/failed_sources.json",
+    )
 
     cache = add("cache", _cache, "rendered tasks to a SeqIO cache, through Beam")
     _add_names(cache)
@@ -185,6 +191,7 @@ def _render(options: argparse.Namespace, rest: list[str]) -> int:
         num_shards=options.num_shards,
         max_bad_share=options.max_bad_share,
         allow_missing_fields=options.allow_missing_fields,
+        skip_failing_sources=options.skip_failing_sources,
     )
     return 0
 

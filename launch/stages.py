@@ -49,6 +49,7 @@ def render(
     num_shards: int | None = None,
     max_bad_share: float = 0.01,
     allow_missing_fields: bool = False,
+    skip_failing_sources: bool = False,
 ) -> Any:
     """Renders the tasks of the names: raw rows to TFRecords of prompts and targets.
 
@@ -62,6 +63,8 @@ def render(
         num_shards: files a split; chosen from the number of rows where None.
         max_bad_share: share of rows that may fail before the job does.
         allow_missing_fields: whether a template may name a field that no row has.
+        skip_failing_sources: whether datasets that cannot be read are told, listed in
+            `rendered/failed_sources.json`, and left out.
     """
     from pipelines.render import render as render_tasks
 
@@ -76,6 +79,7 @@ def render(
         num_shards=num_shards,
         max_bad_share=max_bad_share,
         allow_missing_fields=allow_missing_fields,
+        skip_failing_sources=skip_failing_sources,
     )
 
 

@@ -13,11 +13,15 @@ from instrux.beam.read import ReadUnits
 from instrux.beam.render import RenderedBlobs
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
+from instrux.beam.schema_check import schema_problem
 from instrux.beam.write import WrittenFiles
 from instrux.data.manifest import COMPLETED, read_manifest
 from instrux.data.prompted_task import PromptedTask
+from instrux.data.sources_base import SourceError
 from instrux.errors import InputError, did_you_mean
 from instrux.progress import Progress, tell
+from pipelines import failed_sources
+from pipelines.failed_sources import FailedSource
 
 _BYTES_IN_MEMORY = 512 << 20  # rendered at once where the runner keeps all data in memory
 _SKIPPED_SHOWN = 5
@@ -34,6 +38,7 @@ class RenderResult:
         rows: rows times templates, rendered or not.
         failed: how many of those went to the dead letters.
         seconds: wall-clock time.
+        failed_sources: splits of datasets that could not be read and were left out.
     """
 
     rendered: tuple[tuple[str, str], ...]
@@ -42,6 +47,7 @@ class RenderResult:
     rows: int
     failed: int
     seconds: float
+    failed_sources: tuple[FailedSource, ...] = ()
 
 
 def render(
@@ -54,6 +60,7 @@ def render(
     max_bad_share: float = 0.01,
     allow_missing_fields: bool = False,
     seed: int | None = None,
+    skip_failing_sources: bool = False,
 ) -> RenderResult:
     """Renders tasks into `<data_dir>/rendered/<task>/`; what is complete is skipped.
 
@@ -67,6 +74,9 @@ def render(
         max_bad_share: the largest share of a split's rows that may fail, from 0 to 1.
         allow_missing_fields: whether a template may name a field that no row of a split has.
         seed: of the templates' random choices, instead of the tasks' own.
+        skip_failing_sources: whether splits of datasets that cannot be read are left out, told at
+            the end and listed in `rendered/failed_sources.json`. Otherwise one is an error before
+            anything is rendered.
 
     Raises:
         InputError: a task, a dataset, a row, a template, an option or a folder is wrong. Splits
@@ -78,10 +88,13 @@ def render(
     reader = SourceReader()
     wanted = _wanted(_with_seed(tasks, seed), splits)
     try:
-        jobs = [
-            split_job(task, split, data_dir=str(data_dir), num_shards=num_shards, reader=reader)
-            for task, split in wanted
-        ]
+        jobs, failed = _jobs(wanted, reader, str(data_dir), num_shards, allow_missing_fields)
+        failed_sources.record(data_dir, failed)
+        if failed and not skip_failing_sources:
+            raise failed_sources.refusal(data_dir, failed, others=bool(jobs))
+        if not jobs:
+            failed_sources.tell_failed(data_dir, failed)
+            raise failed_sources.refusal(data_dir, failed, others=False)
         is_done = [job.is_done() for job in jobs]
         for job, whole in zip(jobs, is_done, strict=True):
             if whole:
@@ -103,15 +116,23 @@ def render(
             started=started,
         )
         _make_ready(missing)
+        interrupted: list[FailedSource] | None = [] if skip_failing_sources else None
         try:
-            _run(missing, reader, settings, options)
+            _run(missing, reader, settings, options, interrupted)
         finally:
+            if interrupted:
+                failed = [*failed, *interrupted]
+                left_out = {task for each in interrupted for task in each.tasks}
+                failed_sources.record(data_dir, failed)
+                jobs = [job for job in jobs if job.task.name not in left_out or job.is_done()]
+                missing = [job for job in missing if job.is_done()]
             _mark_completed(jobs)
+            failed_sources.tell_failed(data_dir, failed)
     except OSError as error:
         raise InputError(
             f"{error.filename or data_dir}: cannot be used ({error.strerror or error})."
         ) from error
-    return _result(done, missing, time.time() - started)
+    return _result(done, missing, time.time() - started, failed)
 
 
 def _check_numbers(num_shards: int | None, max_bad_share: float) -> None:
@@ -150,6 +171,49 @@ def _wanted(
     ]
 
 
+def _jobs(
+    wanted: Sequence[tuple[PromptedTask, str]],
+    reader: SourceReader,
+    data_dir: str,
+    num_shards: int | None,
+    allow_missing_fields: bool,
+) -> tuple[list[SplitJob], list[FailedSource]]:
+    """Works out every split that can be read, and why the others cannot."""
+    by_rows: dict[tuple[str, str], list[tuple[PromptedTask, str]]] = {}
+    for task, split in wanted:
+        by_rows.setdefault((task.source.key(), task.splits[split]), []).append((task, split))
+    jobs: list[SplitJob] = []
+    failed: list[FailedSource] = []
+    for group in by_rows.values():
+        try:
+            found = [
+                split_job(task, split, data_dir=data_dir, num_shards=num_shards, reader=reader)
+                for task, split in group
+            ]
+            problem = "" if allow_missing_fields else schema_problem(found)
+        except InputError as error:
+            failed.append(_failed(group, "unreadable", str(error)))
+            continue
+        if problem:
+            failed.append(_failed(group, "schema", problem))
+        else:
+            jobs += found
+    order = {(task.name, split): number for number, (task, split) in enumerate(wanted)}
+    return sorted(jobs, key=lambda job: order[job.task.name, job.split]), failed
+
+
+def _failed(group: Sequence[tuple[PromptedTask, str]], kind, reason: str) -> FailedSource:
+    task, split = group[0]
+    return FailedSource(
+        dataset=task.source.dataset,
+        config=task.source.config,
+        split=task.splits[split],
+        kind=kind,
+        reason=reason,
+        tasks=tuple(task.name for task, _ in group),
+    )
+
+
 def _tell_skipped(done: Sequence[SplitJob]) -> None:
     for job in done[:_SKIPPED_SHOWN]:
         tell(f"render {job.task.name}, {job.split}: complete, skipped")
@@ -165,20 +229,69 @@ def _make_ready(jobs: Iterable[SplitJob]) -> None:
         )
 
 
-def _run(jobs: Sequence[SplitJob], reader: SourceReader, settings: FinishSettings, options) -> None:
+def _run(
+    jobs: Sequence[SplitJob],
+    reader: SourceReader,
+    settings: FinishSettings,
+    options,
+    interrupted: list[FailedSource] | None,
+) -> None:
+    """Runs the jobs, and adds to `interrupted` (where given) the sources that failed midway."""
     at_once = _BYTES_IN_MEMORY if is_local(options) else None
     shown = Progress("render", total=sum(job.rows for job in jobs), unit="examples")
     before = 0
     problems: list[str] = []
     for plan in make_plans(jobs, reader, bytes_at_once=at_once):
-        _run_plan(plan, settings, options, shown, before)
+        left_out: tuple[SplitJob, ...] = ()
+        if interrupted is None:
+            _run_plan(plan, settings, options, shown, before)
+        else:
+            found = _run_apart(plan, reader, settings, options, shown, before)
+            interrupted += found
+            names = {(task, each.split) for each in found for task in each.tasks}
+            left_out = tuple(
+                job for job in plan.jobs if (job.task.name, job.task.splits[job.split]) in names
+            )
         before += plan.renders
-        problems += [problem for job in plan.jobs if (problem := _problem(job))]
+        problems += [
+            problem for job in plan.jobs if job not in left_out and (problem := _problem(job))
+        ]
     if problems:
         others = f" (and {len(problems) - 1} more splits)" if len(problems) > 1 else ""
         raise InputError(problems[0] + others)
-    if jobs:
-        _finish_progress(shown, jobs)
+    if made := [job for job in jobs if job.is_done()]:
+        _finish_progress(shown, made)
+
+
+def _run_apart(
+    plan: RenderPlan,
+    reader: SourceReader,
+    settings: FinishSettings,
+    options,
+    shown: Progress,
+    before: int,
+) -> list[FailedSource]:
+    """Runs a plan; where its reading fails, each of its sources alone, to know which it was."""
+    try:
+        _run_plan(plan, settings, options, shown, before)
+        return []
+    except SourceError as error:
+        first = str(error)
+    groups: dict[tuple[str, str], list[SplitJob]] = {}
+    for job in plan.jobs:
+        groups.setdefault((job.task.source.key(), job.task.splits[job.split]), []).append(job)
+    failed = []
+    for group in groups.values():
+        reason = first
+        if len(groups) > 1:
+            try:
+                for alone in make_plans(group, reader):
+                    _run_plan(alone, settings, options, shown, before)
+                continue
+            except SourceError as error:
+                reason = str(error)
+        failed.append(_failed([(job.task, job.split) for job in group], "interrupted", reason))
+    return failed
 
 
 def _run_plan(
@@ -253,7 +366,12 @@ def _tell_oddities(jobs: Sequence[SplitJob]) -> None:
             tell(f"{name}: no example; {', '.join(reasons)}")
 
 
-def _result(done: Sequence[SplitJob], made: Sequence[SplitJob], seconds: float) -> RenderResult:
+def _result(
+    done: Sequence[SplitJob],
+    made: Sequence[SplitJob],
+    seconds: float,
+    failed: Sequence[FailedSource],
+) -> RenderResult:
     manifests = [read_manifest(job.output.completed().manifest_path) for job in made]
     return RenderResult(
         rendered=tuple((job.task.name, job.split) for job in made),
@@ -262,4 +380,5 @@ def _result(done: Sequence[SplitJob], made: Sequence[SplitJob], seconds: float) 
         rows=sum(manifest.counts["rows"] for manifest in manifests),
         failed=sum(manifest.counts["failed"] for manifest in manifests),
         seconds=seconds,
+        failed_sources=tuple(failed),
     )

@@ -14,7 +14,13 @@ from instrux.beam.report import RowReport
 from instrux.beam.rows_done import RowsDone
 from instrux.data.prompted_task import Skipped, with_field_names
 from instrux.data.rendered import shard_name
-from instrux.data.sources_base import example_id_prefix
+from instrux.data.sources_base import (
+    BadRowHandler,
+    RowShard,
+    RowSource,
+    SourceError,
+    example_id_prefix,
+)
 from instrux.data.tfrecord import frame
 from instrux.errors import InputError
 
@@ -50,7 +56,7 @@ class UnitRenderer:
             for index, job in self._jobs:
                 self._fail(index, job, row, f"{prefix}{row}", BAD_ROW, str(error))
 
-        for row, values in source.read(shard, on_bad_row=keep_bad_row):
+        for row, values in _read(source, shard, keep_bad_row):
             self._render_row(row, f"{prefix}{row}", with_field_names(values))
             yield len(self._jobs)
 
@@ -104,6 +110,14 @@ class UnitRenderer:
         report.rows += 1
         report.failed[reason] += 1
         report.first_failure = report.first_failure or letter.decode().strip()
+
+
+def _read(source: RowSource, shard: RowShard, on_bad_row: BadRowHandler) -> Iterator:
+    """Reads a shard; what goes wrong with it is the source's fault and is named so."""
+    try:
+        yield from source.read(shard, on_bad_row=on_bad_row)
+    except InputError as error:
+        raise SourceError(str(error)) from error
 
 
 def worded(error: Exception) -> str:

@@ -24,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms import environments
 
+from instrux.data.sources_base import SourceError
 from instrux.errors import InputError, did_you_mean
 
 _LOCAL_RUNNERS = {None, "DirectRunner", "FnApiRunner", "direct"}
@@ -214,11 +215,14 @@ def _raise_plainly(error: BaseException, log: Path) -> None:
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, InputError):
-            raise InputError(_without_beam_note(str(link))) from None
+            kind = SourceError if isinstance(link, SourceError) else InputError
+            raise kind(_without_beam_note(str(link))) from None
         link = link.__cause__
     names = "|".join(kind.__name__ for kind in _all_kinds(InputError))
-    if found := re.findall(rf"^(?:[\w.]+\.)?(?:{names}): (.+)$", str(error), re.MULTILINE):
-        raise InputError(_without_beam_note(found[-1])) from None
+    if found := re.findall(rf"^(?:[\w.]+\.)?({names}): (.+)$", str(error), re.MULTILINE):
+        name, message = found[-1]
+        kind = SourceError if name == SourceError.__name__ else InputError
+        raise kind(_without_beam_note(message)) from None
     said = log.read_text(errors="replace")[-4000:] if log.exists() else ""
     if said:
         error.add_note(f"The workers said at the end:\n{said}")

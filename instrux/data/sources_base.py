@@ -12,6 +12,10 @@ Row = Mapping[str, Any]
 BadRowHandler = Callable[[int, InputError], None]
 
 
+class SourceError(InputError):
+    """The rows of a dataset cannot be read: no fault of a template, a folder or an option."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RowShard:
     """A run of consecutive rows of a split, the unit of reading in parallel. Plain data.

@@ -251,7 +251,9 @@ def test_every_task_over_the_mirror_renders_its_rows(mirror, collection):
             mirrored_files(task.source.dataset, task.source.config)
         ):
             resolved = task.resolve()
-            rows = list(itertools.islice(task.source.rows(split), 40))
+            # Some of TREC's templates are for one kind of question only, few of each kind.
+            wanted = 500 if registered.dataset.dataset == "trec" else 40
+            rows = list(itertools.islice(task.source.rows(split), wanted))
             results = [
                 resolved.render(row, task.source.example_id(split, number)) for number, row in rows
             ]
