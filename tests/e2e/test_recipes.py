@@ -80,4 +80,4 @@ def test_the_p3_sample_runs_on_real_rows_and_templates(tmp_path, shared_data):
     tasks = {task["task"] for task in _results(out / "run")["tasks"]}
     assert any(name.startswith("super_glue_rte") for name in tasks)
     manifest = json.loads(next((out / "data" / "packed").glob("*/manifest.json")).read_text())
-    assert len(manifest["tasks"]) == 172
+    assert len(manifest["tasks"]) == 190
