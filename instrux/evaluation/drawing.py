@@ -62,9 +62,24 @@ class Drawing:
 
 
 def draw(
-    name: str, alt: str, paint: Callable[[Figure], None], *, width: float, height: float
+    name: str,
+    alt: str,
+    paint: Callable[[Figure], None],
+    *,
+    width: float,
+    height: float,
+    dpi: int = 150,
 ) -> Drawing:
-    """Draws a figure of so many inches; the same data always give the same bytes."""
+    """Draws a figure of so many inches; the same data always give the same bytes.
+
+    Args:
+        name: see `Drawing`.
+        alt: see `Drawing`.
+        paint: draws into an empty figure.
+        width: inches.
+        height: inches.
+        dpi: pixels an inch of the PNG.
+    """
     # The salt keeps the ids of several figures in one page apart.
     settings: Any = _RC | {"svg.hashsalt": name}
     with matplotlib.rc_context(settings):
@@ -72,7 +87,7 @@ def draw(
         FigureCanvasAgg(figure)
         paint(figure)
         svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     return Drawing(name, alt, _for_page(svg.getvalue(), alt), png.getvalue())
 
@@ -92,10 +107,11 @@ def _attribute(text: str) -> str:
 
 
 def arm_style(number: int) -> dict[str, Any]:
-    """Colour and marker of an arm by its place in the report."""
+    """Colour and marker of an arm by its place in the report; the first 36 are all different."""
+    turn, place = divmod(number, len(ARM_COLOURS))
     return {
-        "color": ARM_COLOURS[number % len(ARM_COLOURS)],
-        "marker": ARM_MARKERS[number % len(ARM_MARKERS)],
+        "color": ARM_COLOURS[place],
+        "marker": ARM_MARKERS[(place + turn) % len(ARM_MARKERS)],
     }
 
 

@@ -21,6 +21,7 @@ from instrux.evaluation.compare import Arm, CellKey, Comparison, arms, compare_g
 from instrux.evaluation.drawing import ARM_COLOURS, Drawing
 from instrux.evaluation.plots import AblationPoint, Level, PromptScores
 from instrux.evaluation.report_examples import ShownExample, shown_examples
+from instrux.evaluation.report_held_out import held_out_section
 from instrux.evaluation.report_tables import (
     PromptRow,
     all_keys,
@@ -114,11 +115,18 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
     overview = plots.overview(comparisons, all_arms) if comparisons else None
     figures = [_prompt_figure(all_arms, number, *group) for number, group in enumerate(groups)]
     ablations = _ablations(all_arms, comparisons)
+    held_out = held_out_section(all_arms)
     curves = _curves(all_arms)
     mixtures = _mixtures(runs)
     names = [arm.name for arm in all_arms]
     reference = next((c.reference.arm.name for c in comparisons if c.reference), None)
-    drawings = [overview, *(a.drawing for a in ablations), *(f.drawing for f in figures), curves]
+    drawings = [
+        overview,
+        held_out.drawing if held_out else None,
+        *(a.drawing for a in ablations),
+        *(f.drawing for f in figures),
+        curves,
+    ]
     drawings += [mixture.drawing for mixture in mixtures]
     html = _template().render(
         title=title,
@@ -128,6 +136,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         overview=overview,
         cautions=_cautions(runs),
         ablations=ablations,
+        held_out=held_out,
         prompt_figures=figures,
         tables=dataset_tables(all_arms, groups, seed=seed),
         arm_names=names,
