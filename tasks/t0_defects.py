@@ -132,21 +132,9 @@ def _hidden_in_prompt(
     )
 
 
-# --- TREC: the numbers that labels had in 2021, and those that the Hub gave them in 2022 --------
+# --- TREC: the numbers of its fine labels in 2021, which T0's templates name --------------------
 
-_TREC_LABELS_2022 = {
-    "ABBR": "abb exp",
-    "ENTY": (
-        "animal body color cremat currency dismed event food instru lang letter other plant product "
-        "religion sport substance symbol techmeth termeq veh word"
-    ),
-    "DESC": "def desc manner reason",
-    "HUM": "gr ind title desc",
-    "LOC": "city country mount other state",
-    "NUM": "code count date dist money ord other period perc speed temp volsize weight",
-}
-_TREC_COARSE_2021 = "DESC ENTY ABBR HUM NUM LOC".split()
-_TREC_FINE_2021 = (
+_TREC_FINE_LABELS = (
     "manner cremat animal exp ind gr title def date reason event state desc count other letter "
     "religion food country color termeq city body dismed mount money product period substance sport "
     "plant techmeth volsize instru abb speed word lang perc code dist temp symbol ord veh weight "
@@ -159,24 +147,8 @@ _TREC_ENTITIES = (
 """The choices of the template `fine_grained_ENTY`, in its order."""
 
 
-def _old_trec_fields() -> str:
-    """Jinja that gives a row of the new schema the two fields of the old one."""
-    coarse = [_TREC_COARSE_2021.index(name) for name in _TREC_LABELS_2022]
-    fine = [
-        _TREC_FINE_2021.index(name)
-        for names in _TREC_LABELS_2022.values()
-        for name in names.split()
-    ]
-    return (
-        "{% if coarse_label is defined and fine_label is defined"
-        " and label_coarse is not defined and label_fine is not defined %}"
-        f"{{% set label_coarse = {coarse}[coarse_label] %}}"
-        f"{{% set label_fine = {fine}[fine_label] %}}{{% endif %}}"
-    )
-
-
 def _trec_entities() -> str:
-    pairs = [f"{_TREC_FINE_2021.index(name)}: {i}" for i, name in enumerate(_TREC_ENTITIES)]
+    pairs = [f"{_TREC_FINE_LABELS.index(name)}: {i}" for i, name in enumerate(_TREC_ENTITIES)]
     return "{" + ", ".join(pairs) + "}"
 
 
@@ -284,11 +256,11 @@ DEFECTS: tuple[Defect, ...] = (
         "field_names_of_2021",
         (("trec", None),),
         (),
-        "the Hub renamed and renumbered the labels in 2022; with its rows no target has a label, and"
+        "the Hub renamed and renumbered the labels in 2022; with such rows no target has a label, and"
         " no fine-grained template applies",
         "ps#844, ps#832",
-        "rows of the new schema get the fields and numbers of the old one; rows of the old one stay",
-        (Mend(r"\A", _old_trec_fields()),),
+        "none needed: rows get the fields and numbers of 2021 back as they are read, in every form"
+        " (tasks/t0_hub_fields.csv)",
     ),
     Defect(
         "labels_off_by_one",

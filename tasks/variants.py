@@ -141,7 +141,7 @@ def _had_choices(task: PromptedTask) -> bool:
 
 VARIANTS = (
     Variant("_mended", mended_task, "has no known defect that can be mended"),
-    Variant("_unstripped", _unstripped, "is stripped"),
+    Variant("_unstripped", _unstripped, "is unstripped already"),
     Variant(
         f"_{PAPER_RELEASE.replace('-', '_')}",
         _of_paper_release,
