@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from instrux.data.prompted_task import PromptedTask
-from instrux.prompts import Template
 
 UNKNOWN_CLASS = -1
 """Class of an output that is none of the fixed answer choices (T0's convention)."""
@@ -34,9 +33,8 @@ class ChoiceClasses:
         """
         del example, is_target
         text = output.strip()
-        template = self.task.resolve().template
-        assert isinstance(template, Template)
-        choices = template.fixed_answer_choices
+        # Not every template is PromptSource's; those of other kinds may have no choices at all.
+        choices = getattr(self.task.resolve().template, "fixed_answer_choices", None)
         if choices is None:
             return text
         return choices.index(text) if text in choices else UNKNOWN_CLASS
