@@ -295,6 +295,8 @@ def _parquet_pieces(path: str) -> list[tuple[int, int, int]]:
 
 
 def _read_parquet(shard: RowShard, on_bad_row: BadRowHandler | None) -> Iterator[tuple[int, Row]]:
+    import pyarrow as pa
+
     del on_bad_row  # a damaged file has no readable rows to go on with
     row = shard.first_row
     with _parquet_file(shard.path) as file:
@@ -304,7 +306,7 @@ def _read_parquet(shard: RowShard, on_bad_row: BadRowHandler | None) -> Iterator
                 for values in batch.to_pylist():
                     yield row, values
                     row += 1
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise InputError(f"{shard.path}: damaged Parquet file ({error}).") from error
 
 

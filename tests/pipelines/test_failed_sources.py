@@ -17,7 +17,7 @@ from instrux.prompts import Template
 from pipelines.render import render
 
 COPY = Template(name="copy", jinja="Copy: {{text}} ||| {{text}}")
-LABEL = Template(name="label", jinja="{{text}} ||| {{ ['no', 'yes'][label_coarse | int] }}")
+LABEL = Template(name="label", jinja="{{text}} ||| label {{label_coarse}}")
 
 
 def task(source, template=COPY, split="train"):
