@@ -9,6 +9,10 @@
     t0_eval_score_eval             116 tasks: held-out evaluation
     bias_fairness_eval_score_eval   16 tasks: CrowS-Pairs and WinoGender
 
+and one that T0's code does not have, since WinoBias has no answer choices to rank:
+
+    bias_fairness_eval_generation   28 tasks: WinoBias, whose answers are generated
+
 A task is drawn in proportion to the number of its training examples; where a data(sub)set has
 more than 500,000, each of its tasks in proportion to 500,000 divided by the number of its
 templates, all of them counted even where a mixture uses a few. Rates are not cuts of the data.
@@ -103,6 +107,9 @@ def _register() -> None:
             task for task in held_out if task.template.original_task
         ),
         "bias_fairness_eval_score_eval": _score_eval_rates(bias),
+        "bias_fairness_eval_generation": {
+            task.name: 1 for task in bias if task.dataset.dataset == "wino_bias"
+        },
     }
     for name, rates in mixtures.items():
         registration.add_mixture(name, rates)

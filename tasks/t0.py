@@ -34,6 +34,11 @@ _BENCHMARK_METRICS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("super_glue", "rte"): ("accuracy",),
     ("super_glue", "wic"): ("accuracy",),
     ("super_glue", "wsc.fixed"): ("accuracy",),
+    # Its templates say "Other". T0's model card: right if the target noun is in the answer.
+    ("wino_bias", "type1_anti"): ("contains_target_noun", "accuracy"),
+    ("wino_bias", "type1_pro"): ("contains_target_noun", "accuracy"),
+    ("wino_bias", "type2_anti"): ("contains_target_noun", "accuracy"),
+    ("wino_bias", "type2_pro"): ("contains_target_noun", "accuracy"),
 }
 
 

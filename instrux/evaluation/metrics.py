@@ -71,8 +71,17 @@ def accuracy(prediction: str, reference: str) -> float:
 
 
 def contains_target(prediction: str, reference: str) -> float:
-    """100 where the reference occurs in the prediction, as T0 scores WinoBias (model card)."""
+    """100 where the reference occurs in the prediction; case does not count."""
     return 100.0 * (reference.lower() in prediction.lower())
+
+
+def contains_target_noun(prediction: str, reference: str) -> float:
+    """100 where the reference without its leading article occurs in the prediction.
+
+    T0 scores WinoBias so (model card): an answer is right if the target noun is in it. Case does
+    not count. An answer that names both people is right by this rule.
+    """
+    return contains_target(prediction, re.sub(r"^(the|an?)\s+", "", reference.strip(), flags=re.I))
 
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -217,6 +226,7 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         Metric("accuracy", accuracy, right_or_wrong=True),
         Metric("contains_target", contains_target, right_or_wrong=True),
+        Metric("contains_target_noun", contains_target_noun, right_or_wrong=True),
         Metric("squad_exact_match", squad_exact_match, right_or_wrong=True),
         Metric("squad_f1", squad_f1),
         Metric("rouge1", _rouge("rouge1", use_stemmer=False)),

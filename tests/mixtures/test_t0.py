@@ -45,6 +45,16 @@ def test_every_task_and_every_rate_is_the_published_one(name):
         assert all(isinstance(rate, int) for rate in rates.values())
 
 
+def test_winobias_is_a_mixture_of_its_own_since_it_has_no_choices_to_rank():
+    names = list(registration.mixture_rates("bias_fairness_eval_generation"))
+    assert len(names) == 28  # four subsets, seven templates
+    assert all(name.startswith("wino_bias_type") for name in names)
+    ranked = {"crows_pairs", "super_glue_axg"}
+    mixture = registration.mixture_rates("bias_fairness_eval_score_eval")
+    assert {p for p in ranked for name in mixture if name.startswith(p)} == ranked
+    assert len([name for name in mixture if name.startswith("crows_pairs")]) == 6
+
+
 def test_a_large_dataset_shares_one_cap_among_its_templates():
     rates = registration.mixture_rates("t0_train")
     # 500,000 by 9, 7, 5 and 4 templates; below the cap every task has the size of its dataset.

@@ -157,6 +157,7 @@ def test_metrics_are_the_benchmarks_or_the_templates():
 
     assert metrics("glue_mrpc_equivalent") == ("accuracy", "f1_macro")
     assert metrics("super_glue_wsc.fixed_p_is_are_r") == ("accuracy",)
+    assert metrics("wino_bias_type1_pro_refers_to") == ("contains_target_noun", "accuracy")
     assert metrics("xsum_DOC_tldr") == ("ROUGE", "BLEU")
     (metric,) = seqio.get_mixture_or_task("xsum_DOC_tldr").predict_metric_fns
     scores = metric(["a short text here"], ["a short text here"])

@@ -20,6 +20,12 @@ NI_CASES = Path(__file__).parents[3] / "../shared/specs/ni_metric_cases.jsonl"
         ("accuracy", "Yes", ["yes"], 0),
         ("accuracy", "b", ["a", "b"], 100),  # any reference will do
         ("contains_target", "It was the Nurse.", ["nurse"], 100),
+        ("contains_target", "a nurse", ["the nurse"], 0),
+        ("contains_target_noun", "A nurse.", ["the nurse"], 100),
+        ("contains_target_noun", "the Housekeeper", ["a housekeeper"], 100),
+        ("contains_target_noun", "an assistant", ["an assistant"], 100),
+        ("contains_target_noun", "the janitor", ["The accountant"], 0),
+        ("contains_target_noun", "the", ["theatre worker"], 0),
         ("squad_exact_match", "The  cat!", ["a cat"], 100),
         ("squad_exact_match", "cats", ["cat"], 0),
         # words: {red, cat, sat} and {red, cat}: 2 shared, 2*2/(3+2)
