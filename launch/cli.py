@@ -142,9 +142,17 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         )
 
     fetch = add("fetch", _fetch, "get public templates or a vocabulary into the cache folder")
-    fetch.add_argument("what", choices=("promptsource", "vocab"))
+    fetch.add_argument("what", choices=("promptsource", "flan-templates", "vocab"))
     fetch.add_argument("--version", default="0.2.3", help="release of PromptSource")
-    fetch.add_argument("--source", help="for vocab: a local file in place of the hub")
+    fetch.add_argument(
+        "--source",
+        help="for vocab: a local file; for flan-templates: a checkout of google-research/FLAN",
+    )
+    fetch.add_argument(
+        "--as_released",
+        action="store_true",
+        help="for flan-templates: keep the known slips of the released texts",
+    )
     return parser, list(commands.choices)
 
 
@@ -286,6 +294,10 @@ def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
         from instrux.prompts.releases import fetch_promptsource
 
         print(fetch_promptsource(options.version))
+    elif options.what == "flan-templates":
+        from instrux.prompts.flan_release import fetch_flan_templates
+
+        print(fetch_flan_templates(options.source, as_released=options.as_released))
     else:
         from instrux.data.vocabulary_release import fetch_t5_vocabulary
 

@@ -94,7 +94,7 @@ def fetch_promptsource(version: str = "0.2.3") -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f"{name}.lock"):
+        with locked(folder.parent / f"{name}.lock"):
             if not folder.is_dir():
                 _fetch(release, folder)
     except OSError as error:
@@ -106,7 +106,8 @@ def fetch_promptsource(version: str = "0.2.3") -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of a file; other processes wait."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, also by a crash
         yield
