@@ -46,6 +46,25 @@ class ReleasedT5Tokenizer:
 
 
 @dataclass(frozen=True)
+class VocabularyTokenizer:
+    """Any other vocabulary, which no released code ever measured with.
+
+    Attributes:
+        vocabulary: what counts.
+    """
+
+    vocabulary: Vocabulary
+
+    def encode(self, text: str) -> list[int]:
+        """Gives token ids with the end of sequence."""
+        return [*self.vocabulary.encode(text), self.vocabulary.eos_id]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Gives the text of token ids."""
+        return self.vocabulary.decode(tokens)
+
+
+@dataclass(frozen=True)
 class ReleasedGpt2Tokenizer:
     """GPT-2's pieces as the released text-to-text files use them; there is no end of sequence.
 

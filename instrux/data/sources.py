@@ -2,12 +2,14 @@
 
 JsonLinesSource, ParquetSource, CsvSource: files.
 HuggingFaceSource, TfdsSource: public datasets, looked for in local mirrors first.
+NaturalInstructionsSource: task files of Natural Instructions.
 PythonSource: rows that a function computes.
 """
 
 from instrux.data.sources_base import Row, RowShard, RowSource, example_id_prefix
 from instrux.data.sources_files import CsvSource, FileSource, JsonLinesSource, ParquetSource
 from instrux.data.sources_hub import HuggingFaceSource, TfdsSource
+from instrux.data.sources_natural_instructions import NaturalInstructionsSource
 from instrux.data.sources_python import PythonSource
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "FileSource",
     "HuggingFaceSource",
     "JsonLinesSource",
+    "NaturalInstructionsSource",
     "ParquetSource",
     "PythonSource",
     "Row",

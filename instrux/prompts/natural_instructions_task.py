@@ -69,7 +69,8 @@ class Task:
         output_languages: languages of the answers.
         instruction_languages: languages of the definition.
         licenses: licences of the instances.
-        problems: what was wrong with the parts that were left out, one sentence each.
+        bad_instances: place in the file and complaint of every instance that was left out.
+        problems: what was wrong with all parts that were left out, one sentence each.
     """
 
     name: str
@@ -85,7 +86,13 @@ class Task:
     output_languages: tuple[str, ...] = ()
     instruction_languages: tuple[str, ...] = ()
     licenses: tuple[str, ...] = ()
+    bad_instances: tuple[tuple[int, str], ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def num_entries(self) -> int:
+        """Instances in the file, those left out counted."""
+        return len(self.instances) + len(self.bad_instances)
 
     @property
     def definition(self) -> str:
@@ -161,6 +168,7 @@ class _TaskReader:
         self._label = label
         self._fields = fields
         self._problems: list[str] = []
+        self._bad_instances: list[tuple[int, str]] = []
 
     def read(self) -> Task:
         """Reads all fields."""
@@ -187,6 +195,7 @@ class _TaskReader:
             output_languages=self._texts("Output_language"),
             instruction_languages=self._texts("Instruction_language"),
             licenses=self._texts("Instance License"),
+            bad_instances=tuple(self._bad_instances),
             problems=tuple(self._problems),
         )
 
@@ -235,8 +244,10 @@ class _TaskReader:
         number = _TASK_NUMBER.match(self._name)
         prefix = number[0] if number else self._name
         for position, item in enumerate(self._list("Instances")):
+            told = len(self._problems)
             if not isinstance(item, dict):
                 self._tell(f"instance {position}", f"should be an object, and is {_kind(item)}")
+                self._bad_instances.append((position, self._problems[told]))
                 continue
             own_id = item.get("id")
             instance_id = own_id if isinstance(own_id, str) and own_id else f"{prefix}-{position}"
@@ -245,6 +256,8 @@ class _TaskReader:
             references = self._references(item, where)
             if asked is not None and references is not None:
                 yield Instance(instance_id, asked, references, position)
+            else:
+                self._bad_instances.append((position, self._problems[told]))
 
     def _text_of(self, item: Mapping[str, Any], field: str, where: str) -> str | None:
         value = item.get(field)

@@ -1,0 +1,119 @@
+"""Tk-Instruct's mixtures (arXiv 2204.07705, sections 4 and 5): every task has the same share.
+
+    tk_instruct_train              757 tasks, the English track
+    tk_instruct_test               119 tasks
+    tk_instruct_test_CATEGORY      those of one of its twelve categories, as `textual_entailment`
+    tk_instruct_xlingual_train     1,271 tasks, the cross-lingual track (mTk-Instruct)
+    tk_instruct_xlingual_test      35 tasks
+
+and, registered when first asked for,
+
+    tk_instruct_train_t{N}, tk_instruct_train_t{N}_seed{S}
+                                   N of the training tasks, drawn; more tasks are those of fewer and
+                                   some more (the paper's plot of the number of tasks)
+    tk_instruct_heldout_CATEGORY_train, tk_instruct_heldout_CATEGORY_test
+                                   any one category held out and all others trained on, by the
+                                   rule of `natural_instructions_splits`, in English. This needs
+                                   the sources of all tasks: it reads the release that was fetched
+
+and all of these with options, as in `tk_instruct_train:pos_2_input:i64` (tasks/natural_instructions.py).
+
+Tk-Instruct samples tasks neither by size nor by temperature: 100 instances of each are shuffled
+together. The few tasks with fewer instances are given all of them there; equal rates repeat some
+of theirs, up to 100.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+
+from instrux.data import registration
+from instrux.data.natural_instructions_splits import (
+    TEST_CATEGORIES,
+    derive_splits,
+    release_facts,
+)
+from instrux.errors import InputError, did_you_mean
+from instrux.prompts import seeded_rng
+from tasks.natural_instructions import add, prompted_task, registered_name, with_options
+from tasks.natural_instructions_table import NaturalInstructionsTask, by_name, split_of
+
+NAMES_OF_TRACKS = {"default": "tk_instruct", "xlingual": "tk_instruct_xlingual"}
+
+
+def category_slug(category: str) -> str:
+    """Gives a category's name as the released scores spell it: `textual_entailment`."""
+    return "_".join(re.sub(r"[^\w ]", "", category.lower()).split())
+
+
+def drawn_tasks(number: int, seed: int = 0) -> list[NaturalInstructionsTask]:
+    """Draws training tasks of the English track; a smaller draw is part of a larger one.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    tasks = split_of("default", "train")
+    if not 1 <= number <= len(tasks):
+        raise InputError(
+            f"tk_instruct_train_t{number}: give a number of tasks from 1 to {len(tasks)}"
+        )
+    return sorted(tasks, key=lambda task: seeded_rng(seed, task.name, "tasks").random())[:number]
+
+
+def _add_drawn(match: re.Match[str]) -> str:
+    tasks = drawn_tasks(int(match["number"]), int(match["seed"] or 0))
+    return _add(match[0], (registered_name(task.name) for task in tasks))
+
+
+@functools.cache
+def _splits_without(slug: str):
+    facts = release_facts()
+    categories = {category_slug(fact.category): fact.category for fact in facts}
+    if slug not in categories:
+        raise InputError(
+            f"no task of the release has the category {slug!r}.{did_you_mean(slug, categories)}"
+        )
+    return derive_splits(facts, test_categories=(categories[slug],))
+
+
+def _add_held_out(match: re.Match[str]) -> str:
+    lists = _splits_without(match["category"])
+    split = match["split"]
+    names = lists.train if split == "train" else lists.test
+    return _add(match[0], (_in_split(name, split) for name in names))
+
+
+def _in_split(name: str, split: str) -> str:
+    """The registered name of a task that is to have a split, whatever the official lists say."""
+    row = by_name().get(name) or NaturalInstructionsTask(name, "", "excluded", "excluded", "")
+    task = prompted_task(row)
+    return add(task if split in task.splits else with_options(task, split))
+
+
+def _add(name: str, members: Iterable[str]) -> str:
+    return registration.add_mixture(name, dict.fromkeys(members, 1))
+
+
+def _register() -> None:
+    for track, name in NAMES_OF_TRACKS.items():
+        for split in ("train", "test"):
+            _add(f"{name}_{split}", (registered_name(t.name) for t in split_of(track, split)))
+    for category in TEST_CATEGORIES:
+        tasks = [task for task in split_of("default", "test") if task.category == category]
+        _add(
+            f"tk_instruct_test_{category_slug(category)}",
+            (registered_name(task.name) for task in tasks),
+        )
+    registration.add_name_family(
+        "tk_instruct_train_t{N}",
+        r"tk_instruct_train_t(?P<number>\d+)(?:_seed(?P<seed>\d+))?",
+        _add_drawn,
+    )
+    registration.add_name_family(
+        "tk_instruct_heldout_{CATEGORY}_train",
+        r"tk_instruct_heldout_(?P<category>\w+)_(?P<split>train|test)",
+        _add_held_out,
+    )
+
+
+_register()
