@@ -106,6 +106,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         "--num_shards", type=int, help="files; one per 100,000 examples when left out"
     )
     pack.add_argument("--seed", type=int, default=0, help="of sampling and shuffling")
+    _add_leave_out(pack)
     pack.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
 
     vocab = add("vocab", _vocab, "train a SentencePiece model on rendered text")
@@ -137,6 +138,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         command.add_argument("--examples", type=int, default=2, help="rows to preview")
         command.add_argument("--split", default="train", help="split to preview")
         command.add_argument("--mirror", action="append", default=[], help="folder of raw rows")
+        command.add_argument("--data_dir", help="for mixtures show: count tokens in what it holds")
+        command.add_argument("--vocabulary", help="what rendered text is counted with")
         command.add_argument(
             "--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP
         )
@@ -162,6 +165,21 @@ def _add_names(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--mixture", action="append", default=[], help="all tasks of a mixture")
     command.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
+
+
+def _add_leave_out(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--leave_out",
+        action="append",
+        default=[],
+        help="glob over tasks and datasets to leave out, the other rates renormalised; may be "
+        "repeated",
+    )
+    command.add_argument(
+        "--leave_out_missing",
+        action="store_true",
+        help="leave out tasks that are not rendered, told with the share that is lost",
+    )
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -231,6 +249,8 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         num_examples=options.num_examples,
         num_shards=options.num_shards,
         seed=options.seed,
+        leave_out=tuple(options.leave_out),
+        leave_out_missing=options.leave_out_missing,
     )
     stages.pack(
         settings=settings,

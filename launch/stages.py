@@ -7,7 +7,7 @@ modules in this room.
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launch import declarations
@@ -103,7 +103,10 @@ def pack(
     from pipelines.pack import pack as pack_mixture
 
     rates = registration.mixture_rates(settings.mixture)
-    return pack_mixture(settings, data_dir=data_dir, rates=rates, beam_args=beam_args)
+    datasets = _datasets(rates) if settings.leave_out else None
+    return pack_mixture(
+        settings, data_dir=data_dir, rates=rates, datasets=datasets, beam_args=beam_args
+    )
 
 
 def cache(
@@ -133,6 +136,13 @@ def cache(
         beam_args=beam_args,
         module_imports=module_imports,
     )
+
+
+def _datasets(names: Iterable[str]) -> dict[str, str]:
+    """The dataset of every task, as `super_glue/rte` or `imdb`."""
+    from instrux.data import registration
+
+    return {name: registration.prompted_task(name).source.label for name in names}
 
 
 def _prompted_tasks(names: Sequence[str], module_imports: Sequence[str]) -> list[Any]:

@@ -38,6 +38,8 @@ def pack_settings(
     seed: int = 0,
     num_shards: int | None = None,
     inputs_eos: bool = False,
+    leave_out: Sequence[str] = (),
+    leave_out_missing: bool = False,
 ) -> PackSettings:
     """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
     _check_lengths(mixture, task_feature_lengths)
@@ -53,6 +55,8 @@ def pack_settings(
         seed=seed,
         num_shards=num_shards,
         inputs_eos=inputs_eos,
+        leave_out=tuple(leave_out),
+        leave_out_missing=leave_out_missing,
     )
 
 

@@ -13,6 +13,7 @@ from instrux.beam.pack import PackedShards, PackPlan, RenderedFile, report_name
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
 from instrux.data.files import as_path, remove_partial_files, write_atomically
+from instrux.data.left_out import LeftOutTask, leave_out, told
 from instrux.data.pack_blocks import Tokenizer
 from instrux.data.pack_shard import ShardReport
 from instrux.data.packed_manifest import (
@@ -53,6 +54,7 @@ def pack(
     *,
     data_dir: str | Path,
     rates: Mapping[str, float],
+    datasets: Mapping[str, str] | None = None,
     beam_args: Sequence[str] = (),
 ) -> PackResult:
     """Packs a mixture into `settings.folder(data_dir)`; what is complete is skipped.
@@ -64,25 +66,27 @@ def pack(
         settings: what to pack, and how.
         data_dir: the folder that holds `rendered/` and gets `packed/`.
         rates: the mixing rate of every task; only their proportions matter.
+        datasets: the dataset of every task, which `settings.leave_out` may name.
         beam_args: Beam's own options.
 
     Raises:
         InputError: a rate, a rendered split, the vocabulary, an option or a folder is wrong.
     """
     options = pipeline_options(beam_args)
+    rates, left_out = _without_left_out(settings, data_dir, rates, datasets)
     splits, manifests = _rendered(settings, data_dir, rates)
     available = {task: manifest.examples for task, manifest in manifests.items()}
     samples = draw(rates, available, num_examples=settings.num_examples, seed=settings.seed)
     folder = as_path(settings.folder(data_dir))
     sources = [(task, float(rates[task]), manifests[task].fingerprint) for task in rates]
-    if (complete := _complete(folder, sources)) is not None:
+    if (complete := _complete(folder, sources, left_out)) is not None:
         tell(f"pack {settings.mixture}: complete, skipped")
         return PackResult(folder, complete, skipped=True)
     plan = _plan(settings, folder, splits, samples)
     try:
         _make_ready(folder)
         _run(plan, options, _passes(plan, manifests, local=is_local(options)))
-        manifest = _manifest(settings, plan, sources, _reports(plan))
+        manifest = _manifest(settings, plan, sources, _reports(plan), left_out)
         write_atomically(folder / MANIFEST_NAME, [manifest.to_json().encode()])
         (folder / COMPLETED_NAME).touch()
         for path in list(folder.glob(report_name("*"))):
@@ -92,6 +96,34 @@ def pack(
             f"{error.filename or folder}: cannot be used ({error.strerror or error})"
         ) from error
     return PackResult(folder, manifest, skipped=False)
+
+
+def _without_left_out(
+    settings: PackSettings,
+    data_dir: str | Path,
+    rates: Mapping[str, float],
+    datasets: Mapping[str, str] | None,
+) -> tuple[Mapping[str, float], tuple[LeftOutTask, ...]]:
+    """Takes out the tasks that the settings leave out, and tells it."""
+
+    def is_missing(task: str) -> bool:
+        split = RenderedSplit(data_dir, task, settings.split)
+        return not split.exists() or not split.manifest().examples
+
+    if not (settings.leave_out or settings.leave_out_missing):
+        return rates, ()
+    try:
+        kept, left_out = leave_out(
+            rates,
+            patterns=settings.leave_out,
+            datasets=datasets,
+            is_missing=is_missing if settings.leave_out_missing else None,
+        )
+    except InputError as error:
+        raise InputError(f"pack {settings.mixture}: {error}") from error
+    if left_out:
+        tell(f"pack {settings.mixture}: {told(left_out, len(rates))}")
+    return kept, left_out
 
 
 def _rendered(
@@ -107,17 +139,21 @@ def _rendered(
             problems.append(str(error))
     if problems:
         others = f" (and {len(problems) - 1} more tasks)" if len(problems) > 1 else ""
-        raise InputError(f"pack {settings.mixture}: {problems[0]}{others}")
+        raise InputError(
+            f"pack {settings.mixture}: {problems[0]}{others} To pack without: --leave_out_missing."
+        )
     for task, manifest in manifests.items():
         if not manifest.examples:
             raise InputError(
                 f"pack {settings.mixture}: task {task} has no example in split {settings.split!r}; "
-                "leave it out of the mixture"
+                "leave it out of the mixture (leave_out, or leave_out_missing)"
             )
     return splits, manifests
 
 
-def _complete(folder: Path, sources: list[tuple[str, float, str]]) -> PackManifest | None:
+def _complete(
+    folder: Path, sources: list[tuple[str, float, str]], left_out: tuple[LeftOutTask, ...]
+) -> PackManifest | None:
     """Gives the manifest of a dataset that needs no packing, else None; tells why it is stale."""
     try:
         manifest = read_manifest(folder)
@@ -125,8 +161,10 @@ def _complete(folder: Path, sources: list[tuple[str, float, str]]) -> PackManife
         return None
     name = manifest.settings["mixture"]
     packed = [(task.name, task.rate, task.source_digest) for task in manifest.tasks]
-    if packed != sources:
-        rates_differ = [source[:2] for source in packed] != [source[:2] for source in sources]
+    if packed != sources or manifest.left_out != left_out:
+        rates_differ = packed == sources or (
+            [source[:2] for source in packed] != [source[:2] for source in sources]
+        )
         what = "tasks or rates" if rates_differ else "the rendered examples"
         tell(f"pack {name}: {what} changed since {folder.name} was packed, packing again")
         return None
@@ -228,6 +266,7 @@ def _manifest(
     plan: PackPlan,
     sources: list[tuple[str, float, str]],
     reports: list[ShardReport],
+    left_out: tuple[LeftOutTask, ...],
 ) -> PackManifest:
     rates = math.fsum(rate for _, rate, _ in sources)
     counts = np.zeros((len(sources), 5), np.int64)
@@ -267,4 +306,5 @@ def _manifest(
         targets_efficiency=targets_tokens / (rows * settings.targets_length),
         rows_lower_bound=lower_bound(lengths),
         instrux_version=instrux.__version__,
+        left_out=left_out,
     )

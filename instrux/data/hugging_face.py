@@ -132,15 +132,15 @@ def _unreachable(endpoint: str, minute: int) -> str:
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
     """Has the libraries look into their cache only."""
-    import datasets
+    from datasets import config
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
 
 
 # --- Through the library -------------------------------------------------------------------------

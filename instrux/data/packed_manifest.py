@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instrux.data.left_out import LeftOutTask
 from instrux.data.packed_rows import RowLayout
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
@@ -37,6 +38,9 @@ class PackSettings:
         num_shards: files written; each is packed in one piece on one worker. None makes one for
             every 100,000 examples, which take some 100 MB of memory at 512 and 128 tokens.
         inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
+        leave_out: globs over names of tasks and datasets that are not packed.
+        leave_out_missing: whether tasks that are not rendered, or have no example in the split,
+            are left out; otherwise one is an error.
     """
 
     mixture: str
@@ -48,8 +52,12 @@ class PackSettings:
     seed: int = 0
     num_shards: int | None = None
     inputs_eos: bool = False
+    leave_out: tuple[str, ...] = ()
+    leave_out_missing: bool = False
 
     def __post_init__(self) -> None:
+        patterns = [self.leave_out] if isinstance(self.leave_out, str) else self.leave_out
+        object.__setattr__(self, "leave_out", tuple(sorted(set(patterns))))
         for name in ("inputs_length", "targets_length", "num_examples", "shard_count"):
             if getattr(self, name) < 1:
                 raise InputError(
@@ -81,6 +89,11 @@ class PackSettings:
             "extra_ids": self.vocabulary.extra_ids,
         }
         settings["format"] = FORMAT
+        # What leaves nothing out has the identity that it had before there was a choice.
+        settings["leave_out"] = list(self.leave_out)
+        for name in ("leave_out", "leave_out_missing"):
+            if not settings[name]:
+                del settings[name]
         return settings
 
     def folder(self, data_dir: str | Path) -> Path:
@@ -157,6 +170,7 @@ class PackManifest:
         rows_lower_bound: no packing of these examples has fewer rows, were they all in one shard
             (`packing_bounds.lower_bound`).
         instrux_version: the version that packed.
+        left_out: tasks of the mixture that were not packed, with the share that each had.
     """
 
     settings: dict[str, Any]
@@ -170,6 +184,7 @@ class PackManifest:
     targets_efficiency: float
     rows_lower_bound: int
     instrux_version: str
+    left_out: tuple[LeftOutTask, ...] = ()
 
     @property
     def layout(self) -> RowLayout:
@@ -202,6 +217,7 @@ class PackManifest:
             content = json.loads(text)
             del content["gap"]
             content["tasks"] = tuple(PackedTask(**task) for task in content["tasks"])
+            content["left_out"] = tuple(LeftOutTask(**task) for task in content.get("left_out", ()))
             content["shards"] = tuple(PackedShard(**shard) for shard in content["shards"])
             return cls(**content)
         except (KeyError, TypeError, AttributeError) as error:

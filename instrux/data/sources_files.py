@@ -70,7 +70,7 @@ class FileSource(RowSource):
 
     def columns(self, split: str) -> tuple[str, ...] | None:
         """The columns of the split's first file; None for JSON lines, where each row has its own."""
-        return file_columns(self.format, self.paths(split)[0])
+        return None if self.format == "jsonl" else file_columns(self.format, self.paths(split)[0])
 
     def location(self, split: str) -> str:
         """The split's first file."""

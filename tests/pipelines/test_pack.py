@@ -29,7 +29,7 @@ def render_tasks(data_dir, folder, examples=EXAMPLES):
     tasks = []
     for name, count in examples.items():
         path = folder / f"{name}.jsonl"
-        rows = [{"text": f"{TEXTS[name]} {n}", "n": n} for n in range(count)]
+        rows = [{"text": f"{TEXTS.get(name, name)} {n}", "n": n} for n in range(count)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         source = JsonLinesSource("toy", name, {"train": str(path)})
         template = Template(name="number", jinja="{{text}} ||| {{n}}")
@@ -318,3 +318,39 @@ def test_real_text_keeps_its_ids(rendered, shared_data):
         for segment in range(1, segments[row].max() + 1)
     ]
     assert sorted(found) == expected
+
+
+# --- Leaving tasks out ---------------------------------------------------------------------------
+
+
+def test_a_task_that_is_not_rendered_is_an_error_unless_it_may_be_left_out(data_dir, capsys):
+    rates = {**RATES, "absent": 10.0}
+    with pytest.raises(InputError, match=r"'absent' is not rendered.*--leave_out_missing"):
+        pack(settings_for(), data_dir=data_dir, rates=rates)
+    result = pack(settings_for(leave_out_missing=True), data_dir=data_dir, rates=rates)
+    assert "LEFT OUT 1 of 4 tasks, 50.0% of the mixture (not rendered: absent)" in (
+        capsys.readouterr().err
+    )
+    (lost,) = result.manifest.left_out
+    assert (lost.name, lost.rate, lost.share) == ("absent", 10.0, 0.5)
+    assert {task.name: task.share_asked for task in result.manifest.tasks} == {
+        "short": 0.5,
+        "long": 0.3,
+        "tiny": 0.2,
+    }
+    # Once it is rendered, what was packed without it is stale.
+    render_tasks(data_dir, data_dir / "raw", {**EXAMPLES, "absent": 4})
+    again = pack(settings_for(leave_out_missing=True), data_dir=data_dir, rates=rates)
+    assert not again.skipped and not again.manifest.left_out
+    assert again.folder == result.folder
+
+
+def test_tasks_and_datasets_can_be_left_out_by_name(data_dir, packed):
+    datasets = {"short": "toy/short", "long": "toy/long", "tiny": "toy/tiny"}
+    settings = settings_for(leave_out=("toy/long",))
+    result = pack(settings, data_dir=data_dir, rates=RATES, datasets=datasets)
+    assert [task.name for task in result.manifest.tasks] == ["short", "tiny"]
+    assert [task.reason for task in result.manifest.left_out] == ["leave_out toy/long"]
+    assert result.folder.name != packed.folder.name
+    assert pack(settings, data_dir=data_dir, rates=RATES, datasets=datasets).skipped
+    assert {task for task, _, _ in examples_in(result.folder)} == {"short", "tiny"}
