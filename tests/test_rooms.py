@@ -16,6 +16,7 @@ ALLOWED = {
     "instrux.data": {"instrux.prompts"},
     "instrux.beam": {"instrux.prompts", "instrux.data"},
     "instrux.models": set(),
+    "instrux.interop": {"instrux.models"},
     "instrux.training": {"instrux.models", "instrux.data"},
     "instrux.evaluation": {"instrux.models", "instrux.data"},
     "tasks": {"instrux"},
