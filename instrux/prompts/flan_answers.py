@@ -7,9 +7,9 @@ writes its reasons first.
 import re
 
 _NEXT_PROMPT = re.compile(r"(?:Q|Concepts|Data):")
-_LEADING_NON_LETTERS = re.compile(r"\A[^\w\-+]+")
+_LEADING_MARKS = re.compile(r"\A(?:[^\w+-]|[+-](?!\d))+")
 _ANNOUNCED = re.compile(
-    r"(?:answer\s+is|final\s+answer(?:\s+is)?|answer)\s*:|answer\s+is\b|final\s+answer\b", re.I
+    r"\b(?:(?:final\s+)?answer\s*(?:is\s*)?:|(?:final\s+)?answer\s+is\b|final\s+answer\b)", re.I
 )
 _TRAILING_MARKS = re.compile(r"[\s.,;:!?]+\Z")
 _BRACKETED = re.compile(r"\(([A-Za-z0-9]{1,3})\)")
@@ -17,7 +17,7 @@ _BRACKETED = re.compile(r"\(([A-Za-z0-9]{1,3})\)")
 
 def cut_continuation(text: str) -> str:
     """Cuts where a prompt of the same kind would begin again, and drops leading marks."""
-    return _LEADING_NON_LETTERS.sub("", _NEXT_PROMPT.split(text, maxsplit=1)[0]).rstrip()
+    return _LEADING_MARKS.sub("", _NEXT_PROMPT.split(text, maxsplit=1)[0]).rstrip()
 
 
 def first_line(text: str) -> str:
