@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from instrux.errors import InputError
+from instrux.progress import tell
 from launch import declarations
 
 
@@ -22,9 +23,15 @@ def show(options: argparse.Namespace) -> int:
         return _list(options)
     if options.name is None:
         raise InputError(f"instrux {options.kind} {options.action} needs a name")
-    if options.action == "show":
-        return _show_mixture(options) if options.kind == "mixtures" else _show_task(options)
-    return _preview(options)
+    if options.action == "preview":
+        return _preview(options)
+    if options.kind == "mixtures":
+        from launch.show_mixture import show_mixture
+
+        return show_mixture(options)
+    from launch.show_task import show_task
+
+    return show_task(options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -37,62 +44,20 @@ def _list(options: argparse.Namespace) -> int:
         if not names:
             raise InputError(f"none of the registered {options.kind} is like {options.name!r}")
     print(json.dumps(names, indent=1) if options.json else "\n".join(names))
+    if options.name is None and not options.json:
+        _tell_families(options.kind)
     return 0
 
 
-def _show_task(options: argparse.Namespace) -> int:
-    from instrux.data import registration
+def _tell_families(kind: str) -> None:
+    """Says on stderr which names there are besides those of the list."""
+    from instrux.data.name_families import name_families
 
-    task = registration.prompted_task(options.name).resolve()
-    template: Any = task.template
-    fields: dict[str, Any] = {
-        "name": task.name,
-        "dataset": task.source.dataset,
-        "config": task.source.config,
-        "splits": dict(task.splits),
-        "cluster": task.cluster,
-        "template": template.name,
-        "original_task": task.original_task,
-        "metrics": list(task.metrics),
-        "train_examples": task.train_examples,
-        "answer_choices": template.answer_choices,
-        "jinja": template.jinja,
-    }
-    if options.json:
-        print(json.dumps(fields, indent=1, ensure_ascii=False))
-    else:
-        for key, value in fields.items():
-            print(f"{key}: {value}")
-    return 0
-
-
-def _show_mixture(options: argparse.Namespace) -> int:
-    from instrux.data import registration
-
-    rates = registration.mixture_rates(options.name)
-    total = sum(rates.values())
-    rows = [
-        {
-            "task": name,
-            "cluster": registration.prompted_task(name).cluster,
-            "train_examples": registration.prompted_task(name).train_examples,
-            "rate": rate,
-            "probability": rate / total,
-        }
-        for name, rate in sorted(rates.items(), key=lambda item: -item[1])
-    ]
-    if options.json:
-        print(json.dumps({"mixture": options.name, "tasks": rows}, indent=1))
-        return 0
-    print(f"{options.name}: {len(rows)} tasks, rates sum to {total:,.0f}")
-    print(f"{'share':>7}  {'rate':>10}  {'examples':>10}  task (cluster)")
-    for row in rows:
-        examples = "?" if row["train_examples"] is None else f"{row['train_examples']:,}"
-        print(
-            f"{row['probability']:>7.2%}  {row['rate']:>10,.0f}  {examples:>10}"
-            f"  {row['task']} ({row['cluster']})"
-        )
-    return 0
+    spellings = [family.spelling for family in name_families()]
+    # Families of a number are mixtures; forms by suffix are of both.
+    there = [each for each in spellings if "NAME" in each or ("{" in each and kind == "mixtures")]
+    if there:
+        tell(f"and, registered when asked for: {', '.join(there)}")
 
 
 def _preview(options: argparse.Namespace) -> int:
@@ -108,9 +73,9 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _preview_task(task: Any, options: argparse.Namespace) -> None:
     split = options.split if options.split in task.splits else next(iter(task.splits))
-    for row_number, row in itertools.islice(_rows(task, split), options.examples):
-        config = task.source.config or "default"
-        example_id = f"{task.source.dataset}/{config}/{task.splits[split]}/{row_number}"
+    rows = task.source.rows(task.splits[split])
+    for number, row in itertools.islice(rows, options.examples):
+        example_id = task.source.example_id(task.splits[split], number)
         rendered = task.render(row, example_id)
         if not hasattr(rendered, "inputs"):
             print(f"--- {task.name}  {example_id}: left out, {rendered.reason}")
@@ -132,8 +97,3 @@ def _preview_task(task: Any, options: argparse.Namespace) -> None:
         print(f"--- {task.name}  {example_id}\n{rendered.inputs}\n=> {rendered.targets}")
         if rendered.answer_choices:
             print(f"   of {' | '.join(rendered.answer_choices)}")
-
-
-def _rows(task: Any, split: str):
-    for shard in task.source.shards(task.splits[split]):
-        yield from task.source.read(shard)

@@ -31,6 +31,7 @@ class Defect:
         source: who found it.
         mend: what the mended form does, or why there is none.
         mends: the changes that make the mended form; () where there is none.
+        mended_when_read: whether rows are put right as they are read, so that no form has it.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Defect:
     source: str
     mend: str
     mends: tuple[Mend, ...] = ()
+    mended_when_read: bool = False
 
 
 def defects_of(dataset: str, subset: str | None, template: str) -> tuple[Defect, ...]:
@@ -261,6 +263,7 @@ DEFECTS: tuple[Defect, ...] = (
         "ps#844, ps#832",
         "none needed: rows get the fields and numbers of 2021 back as they are read, in every form"
         " (tasks/t0_hub_fields.csv)",
+        mended_when_read=True,
     ),
     Defect(
         "labels_off_by_one",

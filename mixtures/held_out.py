@@ -1,0 +1,21 @@
+"""Which evaluation mixtures measure what a training mixture has not seen, by the start of its name."""
+
+from collections.abc import Mapping
+
+EVALUATIONS: Mapping[str, tuple[str, ...]] = {
+    "t0": ("t0_eval_score_eval", "bias_fairness_eval_score_eval"),
+    "p3_sample": ("p3_sample_eval_score_eval",),
+    "lexicon": ("lexicon_heldout_cluster",),
+}
+"""Start of the names of training mixtures -> mixtures of what is held out from them."""
+
+
+def evaluations_of(mixture: str) -> tuple[str, ...]:
+    """Gives the evaluation mixtures of a training mixture; () if none are declared.
+
+    An evaluation mixture has none itself, nor have those on which a checkpoint is chosen.
+    """
+    if "eval" in mixture or any(mixture in names for names in EVALUATIONS.values()):
+        return ()
+    fitting = [start for start in EVALUATIONS if mixture.startswith(start)]
+    return EVALUATIONS[max(fitting, key=len)] if fitting else ()
