@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from instrux.errors import InputError, did_you_mean
+from instrux.evaluation import rouge
 
 Credit = Callable[[str, str], float]
 Corpus = Callable[[Sequence[str], Sequence[Sequence[str]]], float]
@@ -96,6 +97,18 @@ def tk_instruct_exact_match(prediction: str, reference: str) -> float:
     return 100.0 * (_tk_instruct_normal(prediction) == _tk_instruct_normal(reference))
 
 
+def _tk_instruct_rouge_1(prediction: str, reference: str) -> float:
+    return 100.0 * rouge.english_scorer().rouge_1(prediction, reference)
+
+
+def _tk_instruct_rouge_l(prediction: str, reference: str) -> float:
+    return 100.0 * rouge.english_scorer().rouge_l(prediction, reference)
+
+
+def _tk_instruct_rouge_l_of_pieces(prediction: str, reference: str) -> float:
+    return 100.0 * rouge.gpt2_scorer().rouge_l(prediction, reference)
+
+
 def _squad_words(text: str) -> list[str]:
     return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
 
@@ -120,19 +133,19 @@ def edit_similarity(prediction: str, reference: str) -> float:
 
 
 @functools.cache
-def _rouge_scorer(kind: str, use_stemmer: bool):
+def _rouge_scorer(kind: str):
     from rouge_score import rouge_scorer
 
-    return rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer)
+    return rouge_scorer.RougeScorer([kind])
 
 
-def _rouge(kind: str, *, use_stemmer: bool) -> Credit:
+def _rouge(kind: str) -> Credit:
     def credit(prediction: str, reference: str) -> float:
         if kind == "rougeLsum":  # sentences stand on lines of their own
             prediction, reference = (
                 text.replace(" . ", " .\n") for text in (prediction, reference)
             )
-        scores = _rouge_scorer(kind, use_stemmer).score(reference, prediction)
+        scores = _rouge_scorer(kind).score(reference, prediction)
         return 100.0 * scores[kind].fmeasure
 
     return credit
@@ -229,20 +242,22 @@ METRICS: Mapping[str, Metric] = {
         Metric("contains_target_noun", contains_target_noun, right_or_wrong=True),
         Metric("squad_exact_match", squad_exact_match, right_or_wrong=True),
         Metric("squad_f1", squad_f1),
-        Metric("rouge1", _rouge("rouge1", use_stemmer=False)),
-        Metric("rouge2", _rouge("rouge2", use_stemmer=False)),
-        Metric("rougeL", _rouge("rougeL", use_stemmer=False)),
-        Metric("rougeLsum", _rouge("rougeLsum", use_stemmer=False)),
+        Metric("rouge1", _rouge("rouge1")),
+        Metric("rouge2", _rouge("rouge2")),
+        Metric("rougeL", _rouge("rougeL")),
+        Metric("rougeLsum", _rouge("rougeLsum")),
         Metric("sentence_bleu", sentence_bleu),
         Metric("bleu", None, corpus_bleu),
         Metric("edit_similarity", edit_similarity),
         Metric("f1_macro", None, f1_macro),
         Metric("pearson", None, _correlation(by_rank=False)),
         Metric("spearman", None, _correlation(by_rank=True)),
-        # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script).
+        # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script), and
+        # ROUGE over GPT-2's pieces for its cross-lingual track.
         Metric("tk_instruct_exact_match", tk_instruct_exact_match, right_or_wrong=True),
-        Metric("tk_instruct_rouge1", _rouge("rouge1", use_stemmer=True)),
-        Metric("tk_instruct_rougeL", _rouge("rougeL", use_stemmer=True)),
+        Metric("tk_instruct_rouge1", _tk_instruct_rouge_1),
+        Metric("tk_instruct_rougeL", _tk_instruct_rouge_l),
+        Metric("tk_instruct_rougeL_gpt2", _tk_instruct_rouge_l_of_pieces),
     )
 }
 
