@@ -13,6 +13,7 @@ nothing stay as they are. The twin of `X_mended` is `X_mended_score_eval`.
 import dataclasses
 import re
 from collections.abc import Callable
+from typing import Any
 
 import seqio
 
@@ -79,7 +80,7 @@ class Variant:
         changed = self.change(task)
         if changed is None:
             return []
-        known = seqio.TaskRegistry.get(task.name)
+        known: Any = seqio.TaskRegistry.get(task.name)
         has_twin = task.name + SCORE_EVAL_SUFFIX in seqio.TaskRegistry.names()
         return registration.add_prompted_task(
             dataclasses.replace(changed, name=task.name + self.suffix),
@@ -91,7 +92,8 @@ class Variant:
     def _add_mixture(self, name: str) -> str:
         members: dict[str, float] = {}
         changed = False
-        for member, rate in seqio.MixtureRegistry.get(name).rate_per_task_name.items():
+        mixture: Any = seqio.MixtureRegistry.get(name)
+        for member, rate in mixture.rate_per_task_name.items():
             new = self._member(member)
             changed |= new != member
             if new is not None:

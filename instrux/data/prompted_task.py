@@ -11,6 +11,7 @@ from instrux.prompts.randomness import seeded_rng
 
 if TYPE_CHECKING:
     from instrux.prompts import Template, TemplateReference
+    from instrux.prompts.mends import MendedReference
 
 NO_LABEL = "<NO LABEL>"  # what T0 trains on where a hidden label gives an empty target
 NOT_APPLICABLE = "not_applicable"
@@ -50,7 +51,7 @@ class PromptedTask:
 
     name: str
     source: RowSource
-    template: "Template | TemplateReference"
+    template: "Template | TemplateReference | MendedReference"
     splits: Mapping[str, str]
     seed: int = 0
     metrics: tuple[str, ...] = ("accuracy",)

@@ -8,7 +8,7 @@ the text is repeated here, and a text other than the one that a mend was made fo
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, final
 
 from instrux.errors import InputError
 from instrux.prompts.collection import TemplateReference
@@ -32,6 +32,7 @@ class Mend:
     matches: int = 1
 
 
+@final
 @dataclasses.dataclass(frozen=True)
 class MendedReference:
     """Names a template of a release, to be mended when it is looked up. Plain data.
