@@ -118,7 +118,7 @@ class CacheEncoder:
                     "inputs_pretokenized": example.inputs,
                     "targets_pretokenized": choice,
                     "idx": [row, number],
-                    "is_correct": [int(choice == example.targets.strip())],
+                    "is_correct": [int(example.accepts(choice))],
                     "weight": [1.0],
                 }
 

@@ -40,6 +40,11 @@ class RenderedExample:
     answer_choices: tuple[str, ...] | None = None
     references: tuple[str, ...] | None = None
 
+    def accepts(self, choice: str) -> bool:
+        """Whether a choice is the target or one of the references, outer white space apart."""
+        answers = (self.targets, *(self.references or ()))
+        return choice.strip() in {answer.strip() for answer in answers}
+
     def to_bytes(self) -> bytes:
         """Serialises as `tf.train.Example`; the same example always gives the same bytes."""
         # In the order of the keys, which is what makes the bytes one of a kind.

@@ -149,13 +149,12 @@ class _BadRows:
 
 
 def _choices(row: int, rendered: RenderedExample) -> Iterator[dict[str, object]]:
-    answer = rendered.targets.strip()
     for number, choice in enumerate(rendered.answer_choices or ()):
         yield {
             "idx": (row, number),
             "inputs": _utf8(rendered.inputs),
             "targets": _utf8(choice),
-            "is_correct": choice == answer,
+            "is_correct": rendered.accepts(choice),
             "weight": 1.0,
         }
 
