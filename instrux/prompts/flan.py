@@ -184,5 +184,9 @@ class FlanForm:
         return with_options_text(row, draw_layout(rng, len(row["options"])))
 
 
+DEFAULT_FORM = FlanForm()
+"""Zero-shot with the fixed suffix, all templates in turn, no wrapper."""
+
+
 def _texts(values: Any) -> tuple[str, ...] | None:
     return tuple(str(value) for value in values) if values else None

@@ -41,7 +41,9 @@ class Labelled:
         fields: Fields = {ours: row[theirs] for ours, theirs in self.names.items()}
         for name, clean in self.clean.items():
             fields[name] = clean(fields[name])
-        return answered(fields, self.options, int(row[self.label]))
+        # Our own readers have underscores for the hyphens of field names.
+        label = self.label if self.label in row else self.label.replace("-", "_")
+        return answered(fields, self.options, int(row[label]))
 
 
 def answered(fields: Fields, options: Sequence[str], label: int) -> Fields | None:
