@@ -118,6 +118,7 @@ def _summary(
         median=float(median),
         lower_quartile=float(lower),
         upper_quartile=float(upper),
+        interquartile_range=float(upper - lower),
         best=float(scores.max()),
         worst=float(scores.min()),
         baseline=float(np.mean([cell.baseline for cell in members])),

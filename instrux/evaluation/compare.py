@@ -60,12 +60,17 @@ class ArmScore:
         score: mean over datasets of the median over prompts, mean over seeds.
         by_seed: the score of each of its runs.
         lead: the main arm's score less this one's, paired; None for the main arm itself.
+        spread: mean over datasets of the interquartile range over prompts, mean over seeds.
+        spread_lead: the main arm's spread less this one's, as `lead`: below 0 where the main arm
+            depends less on the prompt.
     """
 
     arm: Arm
     score: Estimate
     by_seed: tuple[float, ...]
     lead: Estimate | None
+    spread: Estimate
+    spread_lead: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,7 @@ def compare(
     shared = [(key, credits) for key, credits in paired if credits]
     if not shared:
         return None
-    values = np.mean([[np.median(c.prompt_scores) for c in row] for _, row in shared], axis=0)
-    draws = np.mean([bootstrap.median_replicates(row, seed=seed) for _, row in shared], axis=0)
+    scores, spreads = _statistics([row for _, row in shared], seed)
     main_cells = [all_arms[0].runs[0].cells[key] for key, _ in shared]
     return Comparison(
         group=keys[0][1],
@@ -178,8 +182,38 @@ def compare(
         num_examples=sum(len(row[0].example_ids) for _, row in shared),
         baseline=float(np.mean([cell.baseline for cell in main_cells])),
         baseline_name=_baseline_name(main_cells),
-        scores=_arm_scores(all_arms, values, draws, seed),
+        scores=_arm_scores(all_arms, scores, spreads, seed),
         left_out=tuple(key[0] for key, credits in paired if not credits),
+    )
+
+
+@dataclass(frozen=True)
+class _Statistic:
+    """A statistic of every run: values [runs], and their replicates [runs, replicates]."""
+
+    values: np.ndarray
+    draws: np.ndarray
+
+
+def _statistics(
+    datasets: Sequence[Sequence[bootstrap.DatasetCredits]], seed: int
+) -> tuple[_Statistic, _Statistic]:
+    """Median and spread over prompts, means over datasets of [datasets][runs]."""
+    medians, spreads, median_draws, spread_draws = [], [], [], []
+    for row in datasets:
+        drawn = bootstrap.prompt_replicates(row, seed=seed)
+        medians.append([np.median(run.prompt_scores) for run in row])
+        spreads.append([bootstrap.interquartile_ranges(run.prompt_scores) for run in row])
+        median_draws.append([bootstrap.medians(scores) for scores in drawn])
+        spread_draws.append([bootstrap.interquartile_ranges(scores) for scores in drawn])
+    spread_values = np.mean(spreads, axis=0)
+    around = [
+        bootstrap.centred(draws, value)
+        for draws, value in zip(np.mean(spread_draws, axis=0), spread_values, strict=True)
+    ]
+    return (
+        _Statistic(np.mean(medians, axis=0), np.mean(median_draws, axis=0)),
+        _Statistic(spread_values, np.stack(around)),
     )
 
 
@@ -204,25 +238,58 @@ def _baseline_name(cells: Sequence[Cell]) -> str:
 
 
 def _arm_scores(
-    all_arms: Sequence[Arm], values: np.ndarray, draws: np.ndarray, seed: int
+    all_arms: Sequence[Arm], scores: _Statistic, spreads: _Statistic, seed: int
 ) -> tuple[ArmScore, ...]:
-    """Scores of the arms from those of their runs: values [runs], draws [runs, replicates]."""
+    """Scores and spreads of the arms from those of their runs."""
+    medians = _by_arm(all_arms, scores, seed)
+    ranges = _by_arm(all_arms, spreads, seed)
     made: list[ArmScore] = []
     start = 0
-    main_value, main_draws = 0.0, np.zeros(0)
     for number, arm in enumerate(all_arms):
         rows = slice(start, start + len(arm.runs))
         start = rows.stop
-        value, drawn = float(values[rows].mean()), _seed_draws(draws[rows], [seed, number])
-        if number == 0:
-            main_value, main_draws = value, drawn
-        lead = None
-        if number:
-            interval = bootstrap.percentile_interval(main_draws - drawn)
-            lead = Estimate(main_value - value, interval)
-        score = Estimate(value, bootstrap.percentile_interval(drawn))
-        made.append(ArmScore(arm, score, tuple(map(float, values[rows])), lead))
+        made.append(
+            ArmScore(
+                arm=arm,
+                score=_estimate(*medians[number]),
+                by_seed=tuple(map(float, scores.values[rows])),
+                lead=_lead(medians, number),
+                spread=_at_least_0(_estimate(*ranges[number])),
+                spread_lead=_lead(ranges, number),
+            )
+        )
     return tuple(made)
+
+
+_Drawn = tuple[float, np.ndarray]
+
+
+def _by_arm(all_arms: Sequence[Arm], statistic: _Statistic, seed: int) -> list[_Drawn]:
+    """Each arm's mean over its runs, and its replicates, seeds drawn too."""
+    made, start = [], 0
+    for number, arm in enumerate(all_arms):
+        rows = slice(start, start + len(arm.runs))
+        start = rows.stop
+        drawn = _seed_draws(statistic.draws[rows], [seed, number])
+        made.append((float(statistic.values[rows].mean()), drawn))
+    return made
+
+
+def _estimate(value: float, draws: np.ndarray) -> Estimate:
+    return Estimate(value, bootstrap.percentile_interval(draws))
+
+
+def _lead(by_arm: Sequence[_Drawn], number: int) -> Estimate | None:
+    """The main arm less another; None for the main arm itself."""
+    if number == 0:
+        return None
+    (main, main_draws), (value, draws) = by_arm[0], by_arm[number]
+    return _estimate(main - value, main_draws - draws)
+
+
+def _at_least_0(estimate: Estimate) -> Estimate:
+    interval = estimate.interval
+    return Estimate(estimate.value, Interval(max(0.0, interval.low), max(0.0, interval.high)))
 
 
 def _seed_draws(draws: np.ndarray, seed: Sequence[int]) -> np.ndarray:

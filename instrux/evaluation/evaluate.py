@@ -155,7 +155,9 @@ def _evaluate_all(
         write_predictions(predictions_path(folder, task.name), predictions)
         write_results(_task_path(folder, task.name), result)
         done[task.name] = result
-    shown.finish(f"{len(tasks)} tasks")
+    padding = _padding_share(reader.positions, reader.tokens)
+    told = "" if padding is None else f", {padding:.0%} of the positions computed were padding"
+    shown.finish(f"{len(tasks)} tasks{told}")
     return done
 
 
@@ -174,6 +176,7 @@ def evaluate_task(
     example whose target is none of its choices, or that has no choices, is wrong.
     """
     started = time.monotonic()
+    positions, tokens = reader.positions, reader.tokens
     examples = task.examples()
     ranked = rank_choices and any(example.answer_choices for example in examples)
     inputs = reader.tokenize_inputs([example.inputs for example in examples])
@@ -191,9 +194,14 @@ def evaluate_task(
             num_truncated_inputs=sum(len(ids) > limit for ids in inputs),
             settings_digest=settings_digest,
             seconds=round(time.monotonic() - started, 3),
+            padding_share=_padding_share(reader.positions - positions, reader.tokens - tokens),
         ),
         predictions,
     )
+
+
+def _padding_share(positions: int, tokens: int) -> float | None:
+    return round(1 - tokens / positions, 6) if positions else None
 
 
 def references(example: RenderedExample) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def _beside_each_other(scores: Sequence[float], nearest: float = 3.0) -> np.ndar
     return offsets
 
 
-def _published_style(number: int) -> dict[str, object]:
+def _published_style(number: int) -> dict[str, Any]:
     marker = _PUBLISHED_MARKERS[number % len(_PUBLISHED_MARKERS)]
     return {"marker": marker, "mfc": "none", "mec": INK, "mew": 1.3}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
-from instrux.evaluation.batches import InputsBatch, inputs_batches, ranked_batches
+from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
 from instrux.models import decoding, scoring
 from instrux.models.t5 import T5
 
@@ -60,7 +60,12 @@ class Reader:
 
     Attributes:
         settings: how it reads.
+        positions: positions of inputs and choices computed so far, batches' empty rows included.
+        tokens: how many of them held a token and not padding.
     """
+
+    positions = 0
+    tokens = 0
 
     def __init__(
         self,
@@ -185,12 +190,21 @@ class Reader:
         }
         return [[ids[text] for text in group] for group in choices]
 
+    def _count(self, batch: InputsBatch) -> None:
+        self.positions += batch.inputs.size
+        # Rows behind the examples hold one token each so that they are not all padding.
+        self.tokens += int(np.count_nonzero(batch.inputs[: len(batch.examples)]))
+        if isinstance(batch, RankedBatch):
+            self.positions += batch.choices.size
+            self.tokens += int(np.count_nonzero(batch.choices))
+
     def _pipelined(
         self, batches: Iterable[_Batch], call: Callable[[_Batch], jax.Array]
     ) -> Iterator[tuple[_Batch, np.ndarray]]:
         """Keeps the device busy: fetches a batch's result after the next one is under way."""
         waiting: collections.deque[tuple[_Batch, jax.Array]] = collections.deque()
         for batch in batches:
+            self._count(batch)
             waiting.append((batch, call(batch)))
             if len(waiting) > _IN_FLIGHT:
                 first, result = waiting.popleft()

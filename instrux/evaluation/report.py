@@ -22,9 +22,12 @@ from instrux.evaluation.drawing import ARM_COLOURS, Drawing
 from instrux.evaluation.plots import AblationPoint, Level, PromptScores
 from instrux.evaluation.report_examples import ShownExample, shown_examples
 from instrux.evaluation.report_held_out import held_out_section
+from instrux.evaluation.report_robustness import robustness_tables
 from instrux.evaluation.report_tables import (
     PromptRow,
     all_keys,
+    compare_datasets,
+    coverage,
     dataset_tables,
     interquartile_range,
     prompt_rows,
@@ -109,6 +112,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         raise InputError("report: no runs; give at least one RunForReport.")
     all_arms = arms(runs)
     comparisons = compare_groups(all_arms, seed=seed)
+    by_dataset = compare_datasets(all_arms, seed=seed)
     verdict = judge(comparisons)
     groups = list(dict.fromkeys((key[1], key[2]) for key in all_keys(all_arms)))
     groups.sort(key=lambda group: _place(group, comparisons))
@@ -134,14 +138,15 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         signs=_SIGNS,
         verdict=verdict,
         overview=overview,
-        cautions=_cautions(runs),
+        cautions=[*_cautions(runs), *_coverage_cautions(all_arms)],
         ablations=ablations,
         held_out=held_out,
         prompt_figures=figures,
-        tables=dataset_tables(all_arms, groups, seed=seed),
+        robustness=robustness_tables(all_arms, comparisons, by_dataset, seed=seed),
+        tables=dataset_tables(all_arms, groups, by_dataset),
         arm_names=names,
         reference_name=reference,
-        columns=5 + 3 * len(names),
+        columns=5 + 5 * len(names),
         training=training_rows(all_arms),
         curves=curves,
         mixtures=mixtures,
@@ -361,6 +366,22 @@ def _cautions(runs: Sequence[EvaluatedRun]) -> list[str]:
     if empty := sorted({result.task for result in tasks if not result.num_examples}):
         said.append(f"Tasks without a single example are left out: {', '.join(empty)}.")
     return said
+
+
+def _coverage_cautions(all_arms: Sequence[Arm]) -> list[str]:
+    """Datasets of which some prompts ask about fewer rows than others (COPA's, for one)."""
+    parts = []
+    for key in all_keys(all_arms):
+        rows = coverage(r.cells[key] for arm in all_arms for r in arm.runs if key in r.cells)
+        most, least = max(rows.values()), min(rows.values())
+        if fewer := sum(count < most for count in rows.values()):
+            parts.append(f"{key[0]} {fewer} of {len(rows)} (down to {least:,} of {most:,} rows)")
+    if not parts:
+        return []
+    return [
+        "Some prompts apply to fewer rows than others of their dataset, and so score another set:"
+        f" {'; '.join(parts)}."
+    ]
 
 
 def _selection_cautions(run: EvaluatedRun) -> list[str]:

@@ -1,12 +1,13 @@
 """The tables of a report, as text ready to be shown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from instrux.evaluation.compare import Arm, ArmScore, CellKey, compare
+from instrux.evaluation.aggregate import Cell
+from instrux.evaluation.compare import Arm, ArmScore, CellKey, Comparison, compare
 from instrux.evaluation.results import Interval, TaskResult
 from instrux.evaluation.runs import EvaluatedRun
 from instrux.evaluation.training_plots import running_mean
@@ -21,7 +22,9 @@ class ArmCell:
 
     median: str
     interval: str
+    quartiles: str
     spread: str
+    mean: str
     best: str
 
 
@@ -46,14 +49,35 @@ class DatasetTable:
     rows: tuple[DatasetRow, ...]
 
 
+def compare_datasets(arms: Sequence[Arm], *, seed: int = 0) -> dict[CellKey, Comparison | None]:
+    """Compares arms dataset by dataset: those that were evaluated on it, whoever else was not."""
+    return {key: compare(_present(arms, key), [key], seed=seed) for key in all_keys(arms)}
+
+
+def _present(arms: Sequence[Arm], key: CellKey) -> list[Arm]:
+    # Arms of several seeds of which some lack the dataset are not there either.
+    found = [arm for arm in arms if all(key in run.cells for run in arm.runs)]
+    return found or [arm for arm in arms if any(key in run.cells for run in arm.runs)][:1]
+
+
 def dataset_tables(
-    arms: Sequence[Arm], groups: Sequence[tuple[str, str]], *, seed: int = 0
+    arms: Sequence[Arm],
+    groups: Sequence[tuple[str, str]],
+    compared: Mapping[CellKey, Comparison | None],
 ) -> list[DatasetTable]:
-    """One table a (group, metric), datasets in the order of the main arm's results."""
+    """One table a (group, metric), datasets in the order of the main arm's results.
+
+    Args:
+        arms: the main one first.
+        groups: what to tabulate.
+        compared: what `compare_datasets` found.
+    """
     keys = all_keys(arms)
     tables = []
     for group, metric in groups:
-        rows = [_dataset_row(arms, key, seed) for key in keys if key[1:] == (group, metric)]
+        rows = [
+            _dataset_row(arms, key, compared[key]) for key in keys if key[1:] == (group, metric)
+        ]
         title = group or "evaluated prompts"
         tables.append(DatasetTable(f"{title}, {metric}", tuple(rows)))
     return tables
@@ -64,12 +88,10 @@ def all_keys(arms: Sequence[Arm]) -> list[CellKey]:
     return list(dict.fromkeys(key for arm in arms for run in arm.runs for key in run.cells))
 
 
-def _dataset_row(arms: Sequence[Arm], key: CellKey, seed: int) -> DatasetRow:
+def _dataset_row(arms: Sequence[Arm], key: CellKey, compared: Comparison | None) -> DatasetRow:
     # Arms without this dataset leave their cells empty; the others are compared all the same.
-    present = [arm for arm in arms if all(key in run.cells for run in arm.runs)]
-    compared = compare(present, [key], seed=seed) if present else None
     scores = {score.arm.name: score for score in compared.scores} if compared else {}
-    reference = compared.reference if compared and present[0] is arms[0] else None
+    reference = compared.reference if compared and compared.main.arm is arms[0] else None
     lead = reference.lead if reference else None
     first = next(run.cells[key] for arm in arms for run in arm.runs if key in run.cells)
     return DatasetRow(
@@ -85,12 +107,16 @@ def _dataset_row(arms: Sequence[Arm], key: CellKey, seed: int) -> DatasetRow:
 
 def _arm_cell(arm: Arm, key: CellKey, score: ArmScore | None) -> ArmCell:
     if score is None:
-        return ArmCell(ABSENT, "", ABSENT, ABSENT)
+        return ArmCell(ABSENT, "", ABSENT, ABSENT, ABSENT, ABSENT)
     scores = [run.cells[key].scores for run in arm.runs]
     return ArmCell(
         median=percent(score.score.value),
         interval=between(score.score.interval),
+        quartiles=" to ".join(
+            percent(float(np.mean([np.percentile(s, q) for s in scores]))) for q in (25, 75)
+        ),
         spread=percent(float(np.mean([interquartile_range(s) for s in scores]))),
+        mean=percent(float(np.mean([s.mean() for s in scores]))),
         best=percent(float(np.mean([s.max() for s in scores]))),
     )
 
@@ -114,19 +140,47 @@ class PromptRow:
     """One prompt."""
 
     template: str
+    num_examples: str
+    covers: str
     scores: tuple[PromptCell, ...]
 
 
 def prompt_rows(arms: Sequence[Arm], key: CellKey) -> list[PromptRow]:
-    """One row a prompt of a cell; an arm of one run has its interval."""
+    """One row a prompt of a cell; an arm of one run has its interval.
+
+    A prompt that covers fewer of the dataset's rows than another says so: it scores another set.
+    """
     by_task = [[_by_task(run, key) for run in arm.runs] for arm in arms]
     tasks = dict.fromkeys(task for runs in by_task for found in runs for task in found)
+    covered = coverage(run.cells[key] for arm in arms for run in arm.runs if key in run.cells)
+    most = max(covered.values(), default=0)
     rows = []
     for task in tasks:
         results = [[found[task] for found in runs if task in found] for runs in by_task]
-        template = next(r.template for found in results for r in found)
-        rows.append(PromptRow(template, tuple(_prompt_cell(found) for found in results)))
+        first = next(r for found in results for r in found)
+        rows.append(
+            PromptRow(
+                template=first.template,
+                num_examples=f"{first.num_examples:,}",
+                covers=_covers(covered.get(task, 0), most),
+                scores=tuple(_prompt_cell(found) for found in results),
+            )
+        )
     return rows
+
+
+def coverage(cells: Iterable[Cell]) -> dict[str, int]:
+    """How many of a dataset's rows each prompt (by its task) has an example of."""
+    found: dict[str, int] = {}
+    for cell in cells:
+        rows = (cell.credits.counts > 0).sum(axis=0)
+        for task, count in zip(cell.credits.tasks, rows, strict=True):
+            found[task] = max(found.get(task, 0), int(count))
+    return found
+
+
+def _covers(rows: int, most: int) -> str:
+    return "" if rows == most else f"covers {rows:,} of {most:,} rows"
 
 
 def _by_task(run: EvaluatedRun, key: CellKey) -> dict[str, TaskResult]:

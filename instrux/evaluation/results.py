@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from instrux.data.files import write_atomically
 from instrux.errors import InputError
 
-SCHEMA = "instrux.results/1"
+SCHEMA = "instrux.results/2"
 FILE_NAME = "results.json"
 
 
@@ -53,6 +53,8 @@ class TaskResult:
         original_task: whether the prompt asks for what the dataset is about.
         settings_digest: digest of everything that determines the predictions.
         seconds: wall-clock time that it took.
+        padding_share: share of the positions of inputs and choices computed that held padding, or
+            None where it was not measured.
     """
 
     task: str
@@ -73,6 +75,7 @@ class TaskResult:
     original_task: bool
     settings_digest: str
     seconds: float
+    padding_share: float | None = None
 
     @property
     def baseline(self) -> float:
@@ -96,6 +99,7 @@ class Summary:
         median: median over prompts.
         lower_quartile: first quartile over prompts (linear interpolation).
         upper_quartile: third quartile over prompts.
+        interquartile_range: the spread over prompts: third quartile less first.
         best: the best prompt's score.
         worst: the worst prompt's score.
         baseline: what no understanding gets, averaged as `score` is.
@@ -114,17 +118,13 @@ class Summary:
     median: float
     lower_quartile: float
     upper_quartile: float
+    interquartile_range: float
     best: float
     worst: float
     baseline: float
     num_datasets: int
     num_prompts: int
     num_examples: int
-
-    @property
-    def interquartile_range(self) -> float:
-        """Spread over prompts: third quartile less first."""
-        return self.upper_quartile - self.lower_quartile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,12 +246,17 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _dataclass(kind: type, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), where, "an object", value)
     hints = typing.get_type_hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
-    missing, unknown = sorted(names - value.keys()), sorted(value.keys() - names)
+    fields = dataclasses.fields(kind)
+    names = {field.name for field in fields}
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    missing, unknown = sorted(needed - value.keys()), sorted(value.keys() - names)
     if missing or unknown:
         raise ValueError(f"{where} lacks the fields {missing} and has the unknown ones {unknown}")
     return kind(
-        **{name: _value(hints[name], value[name], f"{where}.{name}") for name in sorted(names)}
+        **{
+            name: _value(hints[name], value[name], f"{where}.{name}")
+            for name in sorted(names & value.keys())
+        }
     )
 
 

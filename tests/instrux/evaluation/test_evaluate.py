@@ -191,6 +191,14 @@ def test_choices_and_targets_are_compared_without_surrounding_blanks(tmp_path):
     assert result.num_without_correct_choice == 0
 
 
+def test_padding_is_measured(reader, tmp_path):
+    _render(tmp_path, "t", [_example(0, "four", "yes", ("yes", "no."))])
+    result, _ = evaluate_task(select_tasks(tmp_path, ["t"], split="validation")[0], reader)
+    # A batch of 4 x 32 positions of inputs, of which 4 bytes; 4 x 2 rows of choices of 4, of which
+    # two choices of 3 bytes and the end: 12 tokens in 160 positions.
+    assert result.padding_share == 1 - 12 / 160
+
+
 def test_fixed_choices_give_classification_metrics(tmp_path):
     choices = ("no", "yes")
     examples = [_example(i, "q", t, choices) for i, t in enumerate(["yes", "no", "no"])]

@@ -42,6 +42,7 @@ SUMMARY = Summary(
     median=62.5,
     lower_quartile=62.5,
     upper_quartile=62.5,
+    interquartile_range=0.0,
     best=62.5,
     worst=62.5,
     baseline=50.0,
@@ -152,3 +153,11 @@ def test_a_line_that_is_no_prediction_is_named(tmp_path, line):
         file.write(line + "\n")
     with pytest.raises(InputError, match="line 2: not a prediction"):
         list(read_predictions(path))
+
+
+def test_a_task_that_was_evaluated_before_padding_was_measured_is_read(tmp_path):
+    path = tmp_path / "task.json"
+    content = dataclasses.asdict(dataclasses.replace(TASK, metrics={}))
+    del content["padding_share"]
+    path.write_text(json.dumps(content))
+    assert results.read_task_result(path).padding_share is None
