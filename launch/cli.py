@@ -109,6 +109,22 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _add_leave_out(pack)
     pack.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
 
+    export = add("export", _export, "a mixture as JSON lines or Parquet, for use elsewhere")
+    export.add_argument("--mixture", required=True, help="mixture, or a task")
+    export.add_argument("--data_dir", required=True, help="folder with rendered/")
+    export.add_argument("--format", required=True, help="jsonl or parquet")
+    export.add_argument("--split", default="train", help="split of the tasks")
+    export.add_argument("--out", help="folder to write; under DATA_DIR/exported when left out")
+    export.add_argument(
+        "--num_examples",
+        type=int,
+        help="rows to draw by the rates, shuffled; every rendered example when left out",
+    )
+    export.add_argument("--seed", type=int, default=0, help="of drawing and shuffling")
+    export.add_argument("--shard_size", type=int, default=100_000, help="rows a file")
+    _add_leave_out(export)
+    export.add_argument("--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP)
+
     vocab = add("vocab", _vocab, "train a SentencePiece model on rendered text")
     vocab.add_argument("--task", action="append", required=True, help="glob over rendered tasks")
     vocab.add_argument("--data_dir", required=True, help="folder with rendered/; gets vocab/")
@@ -258,6 +274,32 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         module_imports=options.module_import,
         beam_args=beam_options.checked(rest),
     )
+    return 0
+
+
+def _export(options: argparse.Namespace, rest: list[str]) -> int:
+    from instrux.data.export_files import check_format
+    from launch import stages
+    from pipelines.export import ExportSettings
+
+    _refuse(rest)
+    settings = ExportSettings(
+        mixture=options.mixture,
+        format=check_format(options.format),
+        split=options.split,
+        num_examples=options.num_examples,
+        seed=options.seed,
+        shard_size=options.shard_size,
+        leave_out=tuple(options.leave_out),
+        leave_out_missing=options.leave_out_missing,
+    )
+    result = stages.export(
+        settings=settings,
+        data_dir=options.data_dir,
+        out=options.out,
+        module_imports=options.module_import,
+    )
+    print(result.folder)
     return 0
 
 

@@ -14,6 +14,7 @@ from launch import declarations
 
 if TYPE_CHECKING:
     from instrux.data.packed import PackSettings
+    from pipelines.export import ExportSettings
 
 _FUNCTIONS = {
     "render": "launch.stages:render",
@@ -107,6 +108,50 @@ def pack(
     return pack_mixture(
         settings, data_dir=data_dir, rates=rates, datasets=datasets, beam_args=beam_args
     )
+
+
+def export(
+    *,
+    settings: "ExportSettings",
+    data_dir: str,
+    out: str | None = None,
+    module_imports: Sequence[str] = (),
+) -> Any:
+    """Exports a mixture of rendered tasks as JSON lines or Parquet, with a dataset card.
+
+    Args:
+        settings: what to export, and how.
+        data_dir: folder that holds `rendered/`.
+        out: folder to write; one under `exported/` of `data_dir` where None.
+        module_imports: modules of the user's own mixtures.
+    """
+    declarations.load(module_imports)
+    from instrux.data import registration
+    from instrux.data.export_card import HeldOutData
+    from launch.mixture_facts import mixture_facts
+    from pipelines.export import ExportTask
+    from pipelines.export import export as export_mixture
+
+    facts = mixture_facts(settings.mixture)
+    licences = {task.task: task.licence for task in facts.tasks}
+    tasks = []
+    for name, rate in registration.mixture_rates(settings.mixture).items():
+        task = registration.prompted_task(name)
+        tasks.append(
+            ExportTask(
+                name=name,
+                rendered=task.name,
+                rate=rate,
+                dataset=task.source.label,
+                licence=licences.get(name),
+            )
+        )
+    held_out = [
+        HeldOutData(dataset=each.dataset, cluster=each.cluster, prompts=each.prompts)
+        for each in facts.held_out
+        if not each.trained_on
+    ]
+    return export_mixture(settings, data_dir=data_dir, tasks=tasks, held_out=held_out, out=out)
 
 
 def cache(
