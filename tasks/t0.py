@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from instrux.data import registration
+from instrux.data import registration, seqio_metrics
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.task_names import SCORE_EVAL_SUFFIX, task_name
 from instrux.prompts import TemplateReference
@@ -21,7 +21,8 @@ from tasks.text_metrics import TextMetrics
 ANLI_ROUNDS = ("r1", "r2", "r3")
 
 # T0 scores tasks of GLUE and SuperGLUE as these benchmarks do, whatever their templates say; WSC
-# and MultiRC by plain accuracy (T0's registration).
+# and MultiRC by plain accuracy (T0's registration). Of MRPC's templates, two ask for a paraphrase and
+# have no choices: these are scored by their own metrics, as GLUE's have no meaning there.
 _BENCHMARK_METRICS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("glue", "mrpc"): ("accuracy", "f1_macro"),
     ("glue", "qqp"): ("accuracy", "f1_macro"),
@@ -71,13 +72,25 @@ class T0Task:
             source=t0_hub.source(dataset.dataset, dataset.subset),
             template=TemplateReference(RELEASE, dataset.dataset, dataset.subset, template.name),
             splits=self._splits(),
-            metrics=_BENCHMARK_METRICS.get(
-                (dataset.dataset, dataset.subset or ""), template.metrics
-            ),
+            metrics=self._metrics(),
             cluster=dataset.task_type,
             train_examples=dataset.train_examples,
             original_task=template.original_task,
         )
+
+    def metric_fns(self) -> tuple[registration.MetricFn, ...]:
+        """Gives the functions by which SeqIO scores it."""
+        text_metrics = TextMetrics(self._metrics())
+        if self.dataset.dataset == "glue" and self.template.has_answer_choices:
+            return text_metrics, seqio_metrics.positive_class_f1
+        return (text_metrics,)
+
+    def _metrics(self) -> tuple[str, ...]:
+        dataset = self.dataset
+        if dataset.dataset == "glue" and not self.template.has_answer_choices:
+            return self.template.metrics
+        key = dataset.dataset, dataset.subset or ""
+        return _BENCHMARK_METRICS.get(key, self.template.metrics)
 
     def _splits(self) -> Mapping[str, str]:
         if self.round is None:
@@ -111,7 +124,7 @@ def _register() -> None:
         registration.add_prompted_task(
             prompted,
             score_eval=task.template.has_answer_choices,
-            metric_fns=(TextMetrics(prompted.metrics),),
+            metric_fns=task.metric_fns(),
         )
 
 

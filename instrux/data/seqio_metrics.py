@@ -75,6 +75,26 @@ def accuracy(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, fl
     return {"accuracy": 100.0 * hits / len(targets) if targets else 0.0}
 
 
+def positive_class_f1(
+    targets: Sequence[int | str], predictions: Sequence[int | str]
+) -> dict[str, float]:
+    """F1 of class 1 of two, in percent, as GLUE scores MRPC and QQP.
+
+    A prediction that is neither class counts as the wrong one (T5's evaluation).
+
+    Args:
+        targets: 0 or 1.
+        predictions: 0, 1, or what `ChoiceClasses` gives for an output that is no choice.
+    """
+    found = [
+        prediction if prediction in (0, 1) else 1 - int(target)
+        for target, prediction in zip(targets, predictions, strict=True)
+    ]
+    hits = sum(target == prediction == 1 for target, prediction in zip(targets, found, strict=True))
+    total = list(targets).count(1) + found.count(1)
+    return {"f1": 200.0 * hits / total if total else 0.0}
+
+
 def rank_classification(targets: Sequence[RankTarget], scores: Sequence[float]) -> dict[str, float]:
     """Percentage of examples whose most likely choice is correct.
 

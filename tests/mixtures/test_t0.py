@@ -91,3 +91,15 @@ def test_no_training_task_of_t0_is_over_a_dataset_that_is_held_out():
         "winogrande/winogrande_xl",
         "story_cloze/2016",
     }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("d4_train", "t0_train"),
+        ("d4_gpt_train", "t0+_train"),
+        ("d4_gpt_sglue_train", "t0++_train"),
+    ],
+)
+def test_a_mixture_is_found_by_its_name_of_2021(old, new):
+    assert registration.find_name(old) == new

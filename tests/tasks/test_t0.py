@@ -110,7 +110,7 @@ def watch(event, arguments):
     assert not event.startswith("socket."), event
 sys.addaudithook(watch)
 started = time.process_time()
-import tasks.t0, mixtures.t0
+import tasks.t0, mixtures.t0, mixtures.t0_ablations, mixtures.held_out
 seconds = time.process_time() - started
 data = {name for name in opened if not name.endswith((".py", ".pyc"))}
 data = {name.rpartition("/")[2] for name in data if ".pyc." not in name}
@@ -151,17 +151,95 @@ def test_names_keep_what_templates_end_in_and_look_it_up_byte_for_byte():
     assert task.template.name == "Sentiment with choices "
 
 
-def test_metrics_are_the_benchmarks_or_the_templates():
-    def metrics(name):
-        return registration.prompted_task(name).metrics
+# By subset: GLUE's and SuperGLUE's own metrics, but WSC and MultiRC by plain accuracy; the others by
+# what PromptSource says of the template ("Other" is accuracy). WinoBias by the model card.
+METRICS = {
+    "glue_mrpc_equivalent": ("accuracy", "f1_macro"),
+    "glue_mrpc_generate_paraphrase": ("BLEU", "ROUGE"),
+    "glue_qqp_quora": ("accuracy", "f1_macro"),
+    "super_glue_axg_can_we_infer": ("accuracy",),
+    "super_glue_boolq_exam": ("accuracy",),
+    "super_glue_cb_can_we_infer": ("accuracy", "f1_macro"),
+    "super_glue_copa_best_option": ("accuracy",),
+    "super_glue_multirc_confirm": ("accuracy",),
+    "super_glue_record_exercise": ("squad_f1", "squad_exact_match"),
+    "super_glue_rte_must_be_true": ("accuracy",),
+    "super_glue_wic_same_sense": ("accuracy",),
+    "super_glue_wsc.fixed_p_is_are_r": ("accuracy",),
+    "wino_bias_type1_pro_refers_to": ("contains_target_noun", "accuracy"),
+    "xsum_DOC_tldr": ("ROUGE", "BLEU"),
+    "adversarial_qa_dbert_based_on": ("Squad",),
+    "squad_v2_Topic_Prediction_Context": ("BLEU", "ROUGE", "Other"),
+    "wiki_bio_what_content": ("Other",),
+    "anli_can_we_infer_r1": ("Accuracy",),
+}
 
-    assert metrics("glue_mrpc_equivalent") == ("accuracy", "f1_macro")
-    assert metrics("super_glue_wsc.fixed_p_is_are_r") == ("accuracy",)
-    assert metrics("wino_bias_type1_pro_refers_to") == ("contains_target_noun", "accuracy")
-    assert metrics("xsum_DOC_tldr") == ("ROUGE", "BLEU")
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_the_benchmarks_or_the_templates(name):
+    assert registration.prompted_task(name).metrics == METRICS[name]
+
+
+def test_seqio_scores_texts_by_the_templates_metrics():
     (metric,) = seqio.get_mixture_or_task("xsum_DOC_tldr").predict_metric_fns
     scores = metric(["a short text here"], ["a short text here"])
     assert scores["rouge1"] == pytest.approx(100.0)
+
+
+def test_seqio_scores_mrpc_and_qqp_by_the_f1_of_the_positive_class(collection):
+    """Of four pairs three are said to be equal, two rightly: 2 * 2 / (2 + 4)."""
+    del collection
+    task = seqio.get_mixture_or_task("glue_qqp_quora")
+    targets = [task.postprocess_fn(text) for text in ("yes", "no", "yes", "no")]
+    outputs = [task.postprocess_fn(text) for text in ("yes", " yes\n", "yes", "perhaps")]
+    assert (targets, outputs) == ([1, 0, 1, 0], [1, 1, 1, -1])
+    scores = {}
+    for metric in task.predict_metric_fns:
+        scores |= metric(targets, outputs)
+    # "perhaps" is neither class, and so the wrong one.
+    assert scores["f1"] == pytest.approx(100 * 2 * 2 / (2 + 4))
+    assert scores["accuracy"] == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "classes"),
+    [
+        # CB's class 1 is contradiction and 2 neutral, unlike the other NLI sets.
+        ("super_glue_cb_can_we_infer", ["Yes", "No ", "\tMaybe", "maybe", ""], [0, 1, 2, -1, -1]),
+        ("super_glue_rte_can_we_infer", ["Yes", "No", "Maybe"], [0, 1, -1]),
+        ("ag_news_classify", ["World politics", "Sports", "Weather"], [0, 1, -1]),
+        # Choices of its own for each example, and none: the text, stripped.
+        ("hellaswag_Predict_ending_with_hint", [" he falls. "], ["he falls."]),
+        ("xsum_DOC_tldr", ["\nshort"], ["short"]),
+    ],
+)
+def test_outputs_become_numbers_of_classes_where_choices_are_fixed(
+    collection, name, outputs, classes
+):
+    del collection
+    postprocess = seqio.get_mixture_or_task(name).postprocess_fn
+    assert [postprocess(output) for output in outputs] == classes
+
+
+def test_cb_has_its_own_order_of_labels(collection):
+    del collection
+    task = registration.prompted_task("super_glue_cb_can_we_infer").resolve()
+    row = {"premise": "P.", "hypothesis": "H."}
+    targets = [task.render({**row, "label": n}, "x/cb/train/0").targets for n in (0, 1, 2, -1)]
+    assert targets == ["Yes", "No", "Maybe", "<NO LABEL>"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("super_glue_wsc.fixed_Who_is_are", "super_glue_wsc.fixed_Who_or_what_is_are"),
+        ("super_glue_wsc_fixed_Who_is_are_score_eval", "super_glue_wsc.fixed_Who_or_what_is_are"),
+    ],
+)
+def test_a_template_is_found_by_the_name_that_it_had_when_t0_was_evaluated(old, new):
+    from mixtures import t0 as t0_mixtures  # noqa: F401
+
+    assert registration.prompted_task(old).name == new
 
 
 def test_hidden_labels_train_as_no_label_and_inapplicable_rows_are_left_out(collection):

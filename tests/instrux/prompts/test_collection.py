@@ -1,4 +1,5 @@
 import pickle
+import random
 
 import pytest
 
@@ -153,3 +154,44 @@ def test_a_reference_travels_and_resolves(folder):
     assert reference.resolve() is reference.resolve()
     with pytest.raises(UnknownNameError):
         TemplateReference(str(folder), "qa", None, "polite").resolve()
+
+
+# As PromptSource's repository has it after its last release: every template names its languages.
+LATER_STATE = """
+dataset: race
+subset: high
+templates:
+  26fdd0e9: !Template
+    answer_choices: Yes ||| No
+    id: 26fdd0e9
+    jinja: '{% set candidate = ["A", "B"] | choice %}
+
+      Is {{ options[{"A":0,"B":1}[candidate]] }} right?
+
+      |||
+
+      {{ answer_choices[0 if candidate == answer else 1] }}'
+    metadata: !TemplateMetadata
+      choices_in_prompt: true
+      languages:
+      - en
+      - fr
+      metrics:
+      - Accuracy
+      original_task: false
+    name: Is this right
+    reference: ''
+"""
+
+
+def test_the_later_state_of_the_repository_is_read_with_its_languages(tmp_path):
+    (tmp_path / "race" / "high").mkdir(parents=True)
+    (tmp_path / "race" / "high" / "templates.yaml").write_text(LATER_STATE)
+    reference = TemplateReference(str(tmp_path), "race", "high", "Is this right")
+    template = reference.resolve()
+    assert template.metadata.languages == ("en", "fr")
+    assert (template.metadata.original_task, template.metadata.choices_in_prompt) == (False, True)
+    assert template.metadata.metrics == ("Accuracy",)
+    row = {"options": ["rain", "snow"], "answer": "B"}
+    drawn = {template.apply(row, random.Random(seed))[1:3] for seed in range(20)}
+    assert drawn == {("Is rain right?", "No"), ("Is snow right?", "Yes")}
