@@ -145,6 +145,17 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
             "--module_import", action="append", default=[], help=_MODULE_IMPORT_HELP
         )
 
+    score = add("score", _score, "score predictions on Natural Instructions as its authors do")
+    what = score.add_mutually_exclusive_group(required=True)
+    what.add_argument("--predictions", help="predicted_examples.jsonl, or lines of id, prediction")
+    what.add_argument("--evaluation", help="an evaluation's folder, such as RUN/eval")
+    what.add_argument("--baseline", help="copy_demo or copy_input, on the tasks of --place")
+    score.add_argument("--references", help="the leaderboard's file that goes with --predictions")
+    score.add_argument("--place", default="", help="checkout, archive or folder of task files")
+    score.add_argument("--track", default="default", help="default or xlingual")
+    score.add_argument("--gpt2_merges", help="GPT-2's merges.txt, for the track xlingual")
+    score.add_argument("--out", help="file that gets all scores as JSON")
+
     for kind in ("tasks", "mixtures"):
         command = add(kind, _show, f"list the registered {kind}, or show or preview one")
         command.set_defaults(kind=kind)
@@ -161,12 +172,18 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         )
 
     fetch = add("fetch", _fetch, "get public templates or a vocabulary into the cache folder")
-    fetch.add_argument("what", choices=("promptsource", "flan-templates", "vocab"))
-    fetch.add_argument("--version", default="0.2.3", help="release of PromptSource")
+    fetch.add_argument(
+        "what", choices=("promptsource", "flan-templates", "natural-instructions", "vocab")
+    )
+    fetch.add_argument(
+        "--version", help="release of PromptSource (0.2.3) or Natural Instructions (v2.8)"
+    )
     fetch.add_argument(
         "--source",
-        help="for vocab: a local file; for flan-templates: a checkout of google-research/FLAN",
+        help="for vocab: a local file; for flan-templates: a checkout of google-research/FLAN;"
+        " for natural-instructions: an archive",
     )
+    fetch.add_argument("--sha256", help="for natural-instructions: what the archive must have")
     fetch.add_argument(
         "--as_released",
         action="store_true",
@@ -355,15 +372,27 @@ def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
     if options.what == "promptsource":
         from instrux.prompts.releases import fetch_promptsource
 
-        print(fetch_promptsource(options.version))
+        print(fetch_promptsource(options.version or "0.2.3"))
     elif options.what == "flan-templates":
         from instrux.prompts.flan_release import fetch_flan_templates
 
         print(fetch_flan_templates(options.source, as_released=options.as_released))
+    elif options.what == "natural-instructions":
+        from launch.natural_instructions import fetch
+
+        print(fetch(options.version, source=options.source, sha256=options.sha256))
     else:
         from instrux.data.vocabulary_release import fetch_t5_vocabulary
 
         print(fetch_t5_vocabulary(options.source))
+    return 0
+
+
+def _score(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.natural_instructions import score_command
+
+    _refuse(rest)
+    score_command(options)
     return 0
 
 

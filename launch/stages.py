@@ -24,6 +24,7 @@ _FUNCTIONS = {
     "train": "launch.train:train",
     "select": "launch.select_checkpoint:select",
     "evaluate": "launch.evaluate:evaluate",
+    "score": "launch.natural_instructions:score",
     "report": "launch.report:report",
 }
 NAMES = tuple(_FUNCTIONS)
@@ -45,6 +46,7 @@ def render(
     data_dir: str,
     splits: Sequence[str] | None = None,
     mirror: Sequence[str] = (),
+    vocabulary: str | None = None,
     module_imports: Sequence[str] = (),
     beam_args: Sequence[str] = (),
     num_shards: int | None = None,
@@ -59,6 +61,8 @@ def render(
         data_dir: folder that holds `rendered/`, made if absent.
         splits: task splits to render; all that a task declares where None.
         mirror: folders with raw rows that are looked into before any network.
+        vocabulary: what counts the tokens of tasks that have a budget (Natural Instructions), as
+            `VocabularySpec.parse` reads it; INSTRUX_VOCABULARY or T5's where None.
         module_imports: modules of the user's own tasks.
         beam_args: options for Beam, such as `--runner=DaskRunner`.
         num_shards: files a split; chosen from the number of rows where None.
@@ -69,9 +73,11 @@ def render(
     """
     from pipelines.render import render as render_tasks
 
-    tasks = _prompted_tasks(names, module_imports)
     if mirror:
         os.environ["INSTRUX_MIRROR"] = os.pathsep.join(mirror)
+    if vocabulary is not None:
+        os.environ["INSTRUX_VOCABULARY"] = vocabulary
+    tasks = _prompted_tasks(names, module_imports)
     return render_tasks(
         tasks=tasks,
         splits=splits,

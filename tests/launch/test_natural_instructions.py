@@ -1,0 +1,106 @@
+import json
+
+import pytest
+
+from instrux.evaluation import natural_instructions as scoring
+from instrux.evaluation.predictions import Prediction, write_predictions
+from launch import cli
+from launch import natural_instructions as stage
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    task = {
+        "Categories": ["Textual Entailment"],
+        "Definition": ["d"],
+        "Positive Examples": [{"input": "i", "output": "yes"}],
+        "Instances": [
+            {"id": "task033-a", "input": "1", "output": ["Yes ", "y"]},
+            {"id": "task033-b", "input": "2", "output": ["no"]},
+        ],
+    }
+    (folder / "task033_winogrande_answer_generation.json").write_text(json.dumps(task))
+    return folder
+
+
+def _prediction(row, text):
+    return Prediction(
+        example_id=f"natural_instructions/task033_winogrande_answer_generation/test/{row}",
+        template="instruct_pos_2_input",
+        inputs="i",
+        targets="t",
+        prediction=text,
+        choices=None,
+        scores=None,
+        correct=None,
+        credit=0.0,
+    )
+
+
+def test_an_evaluation_is_scored_and_written_as_released(tmp_path, tasks, capsys, monkeypatch):
+    monkeypatch.delenv("INSTRUX_MIRROR", raising=False)
+    monkeypatch.setenv("INSTRUX_MIRROR", str(tmp_path))
+    folder = tmp_path / "run" / "eval"
+    for step, text in ((9, "no"), (10, "yes")):
+        path = folder / str(step) / "predictions" / "ni_task033.jsonl"
+        write_predictions(path, [_prediction(1, "maybe"), _prediction(0, text)])
+    found = stage.score(evaluation=str(folder))
+    assert found.track("default").exact_match == 50.0
+    out = capsys.readouterr().out
+    assert "Tk-Instruct 11B" in out
+    assert "50.00" in out
+    released = scoring.read_released_predictions(folder / "10" / stage.RELEASED_FILE)
+    assert [(each.id, each.prediction, each.references) for each in released] == [
+        ("task033-a", "yes", ("Yes ", "y")),
+        ("task033-b", "maybe", ("no",)),
+    ]
+    content = json.loads((folder / "10" / stage.SCORES_FILE).read_text())
+    assert content["released"]["default"]["exact_match_for_textual_entailment"] == 50.0
+
+
+def test_the_command_scores_files_and_baselines(tmp_path, tasks, capsys):
+    out = tmp_path / "scores.json"
+    command = ["score", "--baseline", "copy_demo", "--place", str(tasks), "--out", str(out)]
+    assert cli.main(command) == 0
+    assert json.loads(out.read_text())["released"]["default"]["exact_match"] == 50.0
+    predictions, references = tmp_path / "p.jsonl", tmp_path / "r.jsonl"
+    scoring.write_leaderboard(
+        [scoring.ScoredInstance("a", "t", "Data to Text", ("x",), "x")],
+        predictions=predictions,
+        references=references,
+    )
+    command = ["score", "--predictions", str(predictions), "--references", str(references)]
+    assert cli.main(command) == 0
+    assert "100.00" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "required"),
+        (["--baseline", "copy_demo"], "--place"),
+        (["--baseline", "copy", "--place", "."], "copy_demo, copy_input"),
+        (["--evaluation", "/nowhere"], "no evaluation there"),
+        (["--predictions", "/nowhere.jsonl"], "cannot be read"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, arguments, complaint):
+    assert cli.main(["score", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert complaint in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_fetched_archive_is_read_once_and_summed_up(tmp_path, tasks, monkeypatch, capsys):
+    import tarfile
+
+    monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path / "cache"))
+    archive = tmp_path / "ni.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tasks, arcname="natural-instructions/tasks")
+    assert cli.main(["fetch", "natural-instructions", "--source", str(archive)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(tmp_path / "cache" / "natural-instructions-v2.8")
+    assert "1 tasks of 1 categories" in captured.err
