@@ -88,5 +88,5 @@ T0_HELD_OUT: Mapping[str, HeldOutDataset] = {
         HeldOutDataset("super_glue/wic", "WiC", "word sense"),
     )
 }
-"""T0's held-out datasets (arXiv 2110.08207, figure 4; its mixture `t0_eval_score_eval`), in the
-order in which they are drawn."""
+"""T0's held-out datasets (arXiv 2110.08207; its mixture `t0_eval_score_eval`), in the order in
+which they are drawn."""

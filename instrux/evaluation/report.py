@@ -20,6 +20,7 @@ from instrux.evaluation import plots, training_plots
 from instrux.evaluation.compare import Arm, CellKey, Comparison, arms, compare_groups
 from instrux.evaluation.drawing import ARM_COLOURS, Drawing
 from instrux.evaluation.plots import AblationPoint, Level, PromptScores
+from instrux.evaluation.report_bias import bias_tables
 from instrux.evaluation.report_examples import ShownExample, shown_examples
 from instrux.evaluation.report_held_out import held_out_section
 from instrux.evaluation.report_robustness import robustness_tables
@@ -142,6 +143,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         ablations=ablations,
         held_out=held_out,
         prompt_figures=figures,
+        bias=bias_tables(all_arms, seed=seed),
         robustness=robustness_tables(all_arms, comparisons, by_dataset, seed=seed),
         tables=dataset_tables(all_arms, groups, by_dataset),
         arm_names=names,

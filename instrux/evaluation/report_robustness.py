@@ -1,9 +1,9 @@
 """The report's section on prompt robustness: what happens to the median and to the spread.
 
 A model is robust to prompts where its scores under different prompts lie near each other: where
-the interquartile range over a dataset's prompts is small (T0, arXiv 2110.08207, section 7). The
-paper counts on how many datasets a median rises and a spread falls; so does this section, and it
-counts apart those where the interval of the difference leaves no doubt of its sign.
+the interquartile range over a dataset's prompts is small (T0, arXiv 2110.08207). The paper counts
+on how many datasets a median rises and a spread falls; so does this section, and it counts apart
+those where the interval of the difference leaves no doubt of its sign.
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,6 +41,8 @@ class RunForReport:
         role: `instructions` for what the report is about, `no instructions` for what it is
             compared with; anything else is shown beside them.
         evaluation: the evaluation's name: the folder under `model_dir`.
+        bias: name of another evaluation of the same step, of bias and fairness sets, for the
+            section on these alone; or None. They may as well be part of `evaluation`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class RunForReport:
     seed: int | None = None
     role: str = INSTRUCTIONS
     evaluation: str = "eval"
+    bias: str | None = None
 
     @property
     def pack_folder(self) -> str | None:
@@ -93,6 +96,7 @@ class EvaluatedRun:
         pack_folder: where that lies.
         notes: a sentence for everything that was looked for and is missing.
         selected: how its checkpoint was chosen, where `step` is `selected`.
+        bias_folder: the folder of the evaluation of bias sets alone, if there is one.
     """
 
     about: RunForReport
@@ -103,18 +107,29 @@ class EvaluatedRun:
     pack_folder: str | None
     notes: tuple[str, ...]
     selected: SelectedStep | None = None
+    bias_folder: Path | None = None
 
     @cached_property
     def cells(self) -> dict[tuple[str, str, str], Cell]:
         """(dataset, group, metric) -> the cell; reads the predictions of all tasks."""
-        credits = {
-            result.task: task_credits(self.folder, result.task) for result in self.results.tasks
-        }
-        return {(c.dataset, c.group, c.metric): c for c in cells(self.results.tasks, credits)}
+        found = _cells(self.folder, self.results)
+        return {(c.dataset, c.group, c.metric): c for c in found}
+
+    @cached_property
+    def bias_cells(self) -> list[Cell]:
+        """The cells of the evaluation of bias sets alone."""
+        if self.bias_folder is None:
+            return []
+        return _cells(self.bias_folder, read_results(self.bias_folder / FILE_NAME))
 
     def predictions(self, task: str) -> Sequence[Prediction]:
         """All predictions of a task."""
         return list(read_predictions(predictions_path(self.folder, task)))
+
+
+def _cells(folder: Path, results: EvaluationResults) -> list[Cell]:
+    credits = {result.task: task_credits(folder, result.task) for result in results.tasks}
+    return cells(results.tasks, credits)
 
 
 def read_run(about: RunForReport) -> EvaluatedRun:
@@ -139,6 +154,10 @@ def read_run(about: RunForReport) -> EvaluatedRun:
             pack = read_manifest(pack_folder) if pack_folder is not None else None
         except InputError as error:
             notes.append(f"{about.name}: no mixture shares ({error})")
+    bias = None if about.bias is None else Path(about.model_dir) / about.bias / folder.name
+    if bias is not None and not (bias / FILE_NAME).exists():
+        notes.append(f"{about.name}: no evaluation of bias sets ({bias / FILE_NAME} is absent).")
+        bias = None
     return EvaluatedRun(
         about,
         folder,
@@ -148,6 +167,7 @@ def read_run(about: RunForReport) -> EvaluatedRun:
         pack_folder,
         tuple(notes),
         read_selected(about.model_dir) if about.step == SELECTED else None,
+        bias,
     )
 
 
