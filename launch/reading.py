@@ -15,6 +15,7 @@ from instrux.data.selected_step import SELECTED, read_selected, step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.reader import Reader, ReadingSettings
+from instrux.models.host_memory import keep_freed_memory
 from instrux.models.t5 import T5
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, load_params
@@ -127,6 +128,8 @@ def opened(
     """
     if compile_cache is not False:
         compilation_cache.enable(None if compile_cache is True else compile_cache)
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     ways = int(np.prod([devices.shape[axis] for axis in BATCH_AXES]))
     if settings.batch_size % ways:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from instrux.data.packed import PackSettings
 from instrux.errors import InputError
+from instrux.models.host_memory import keep_freed_memory
 from instrux.models.t5 import T5, T5Config
 from instrux.progress import tell
 from instrux.training import compilation_cache
@@ -226,6 +227,8 @@ def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
         compilation_cache.enable(None if compile_cache is True else compile_cache)
     if distributed and not jax.distributed.is_initialized():
         jax.distributed.initialize()
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
 
 
 def _description(model: T5Config, data: training_data.TrainingData) -> RunDescription:
