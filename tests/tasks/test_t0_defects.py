@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -336,6 +338,20 @@ def test_every_mend_fits_the_release_and_every_name_is_one_of_it(collection):
         assert found
 
 
+def test_the_page_on_t0_lists_every_defect():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "t0.md").read_text()
+    for defect in DEFECTS:
+        key = re.sub(r"^(hidden_label(?:_in_prompt)?)_.*", r"\1_*", defect.key)
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{key}` |"))
+        assert all(name in row for name in _names(defect))
+
+
+def _names(defect):
+    """The datasets as the page calls them."""
+    short = {"qqp": "qqp", "copa": "copa", "record": "record"}
+    return {short.get(subset or "", dataset) for dataset, subset in defect.datasets}
+
+
 def test_templates_of_ones_own_have_no_known_defect(tmp_path):
     own = TemplateReference(str(tmp_path), "sciq", None, "Multiple Choice")
     task = PromptedTask("own", HuggingFaceSource("sciq"), own, {"train": "train"})
@@ -365,3 +381,16 @@ def test_a_mend_changes_no_real_row_that_its_defect_does_not_touch(mirror):
                 assert mended.resolve().render(row, example_id) == one, faithful.name
                 compared += 1
     assert compared > 500
+
+
+def test_record_draws_one_of_its_acceptable_answers():
+    row = {
+        "passage": "Ann Lee spoke. Bea heard.",
+        "query": "@placeholder spoke.",
+        "entities": ["Ann Lee", "Bea", "Ann"],
+        "answers": ["Ann Lee", "Ann"],
+    }
+    task = registration.prompted_task("super_glue_record_exercise").resolve()
+    assert {each.targets for each in renders(task, row, 30)} == {"Ann Lee", "Ann"}
+    with pytest.raises(InputError, match="has no known defect that can be mended"):
+        registration.find_name("super_glue_record_exercise_mended")
