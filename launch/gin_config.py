@@ -18,6 +18,7 @@ import gin
 
 from instrux.errors import InputError, did_you_mean
 
+_REQUIRED_MACRO = re.compile(r"(\w+)/macro\.value set to `%gin\.REQUIRED`")
 _MACRO_BINDING = re.compile(r"\s*([A-Za-z_]\w*)\s*=")
 
 
@@ -115,5 +116,8 @@ def _where(files: Sequence[str], bindings: Sequence[str]) -> str:
 
 def _one_line(files: Sequence[str], bindings: Sequence[str], error: Exception) -> str:
     text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    if required := _REQUIRED_MACRO.search(text):
+        name = required[1]
+        return f"{_where(files, bindings)}: {name} has no value; give it one: --gin.{name}=VALUE"
     text = re.sub(r"In bindings string line \d+; ", "in the binding ", text)
     return f"gin configuration ({_where(files, bindings)}): {text}"

@@ -5,9 +5,17 @@ import itertools
 import gin
 import pytest
 
+from instrux.errors import InputError
 from launch import gin_config, recipe, stages
 
-RECIPES = sorted((gin_config.folder() / "recipes").glob("*.gin"))
+RECIPES = sorted((gin_config.folder() / "recipes").rglob("*.gin"))
+
+
+def _given(path):
+    """What a recipe of a paper's size cannot know: the checkpoint it starts from, and T5's vocabulary."""
+    paper_size = path.stem.endswith(("_3b", "_11b"))
+    given = ["INITIAL_CHECKPOINT_PATH='/a/checkpoint'", "VOCABULARY='/a/model'"]
+    return given if paper_size else []
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +24,9 @@ def _clear():
     gin.clear_config()
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_complete_and_writes_below_out(path):
-    loaded = recipe.load(str(path), ["OUT='/somewhere/else'"])
+    loaded = recipe.load(str(path), ["OUT='/somewhere/else'", *_given(path)])
     for stage in itertools.chain.from_iterable(loaded.groups()):
         scope, _, name = stage.rpartition("/")
         function = stages.function(name)
@@ -28,6 +36,43 @@ def test_a_recipe_is_complete_and_writes_below_out(path):
     with gin.config_scope(None):
         assert gin.query_parameter("%OUT") == "/somewhere/else"
     assert gin_config.macro("DATA_DIR").startswith("/somewhere/else/")
+
+
+# arXiv 2110.08207, section 5; the mixtures as its public code names them; widths of T5 1.1.
+@pytest.mark.parametrize("size, width, heads", [("3b", 2048, 32), ("11b", 4096, 64)])
+@pytest.mark.parametrize(
+    "stem, mixture",
+    [
+        ("t0", "t0_train"),
+        ("t0_plus", "t0+_train"),
+        ("t0_plus_plus", "t0++_train"),
+        ("p1", "t0_train_one_og_prompt"),
+        ("p5_7", "t0_train_all_og_prompts"),
+    ],
+)
+def test_t0s_recipes_have_the_papers_numbers(stem, mixture, size, width, heads):
+    path = gin_config.folder() / "recipes" / "t0" / f"{stem}_{size}.gin"
+    recipe.load(str(path), _given(path))
+    bound = gin.get_bindings(stages.function("train"))
+    assert (bound["batch_size"], bound["train_steps"]) == (1024, 12_200)
+    assert bound["pack"].inputs_length * bound["batch_size"] == 2**20
+    assert (bound["pack"].mixture, bound["pack"].targets_length) == (mixture, 256)
+    assert not bound["pack"].inputs_eos
+    assert [bound["learning_rate"](step) for step in (0, 1, 12_199)] == [1e-3] * 3
+    assert type(bound["optimizer"]).__name__ == "Adafactor"
+    model = bound["model"]
+    assert (model.emb_dim, model.num_heads, model.dropout_rate) == (width, heads, 0.1)
+    assert model.dtype == "bfloat16"
+    evaluated = gin.get_bindings(stages.function("evaluate"))
+    assert evaluated["mixtures"] == ("t0_eval_score_eval",)
+    chosen = gin.get_bindings(stages.function("select"))
+    assert chosen["mixtures"] == ("t0_train_score_eval",)
+
+
+def test_a_recipe_of_paper_size_asks_for_its_checkpoint():
+    path = gin_config.folder() / "recipes" / "t0" / "t0_3b.gin"
+    with pytest.raises(InputError, match=r"--gin\.INITIAL_CHECKPOINT_PATH=VALUE"):
+        recipe.load(str(path), [])
 
 
 def test_there_are_the_recipes_that_the_readme_names():
