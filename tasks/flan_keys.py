@@ -10,10 +10,16 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from instrux.errors import InputError, did_you_mean
+from instrux.prompts import Template
+from instrux.prompts.flan_bare import bare_template
+
 PROMPTS = Path(__file__).with_name("flan_prompts")
 """The bundled templates, in our own words."""
 COT_PROMPTS = Path(__file__).with_name("flan_cot_prompts")
 """Templates for questions with a chain of thought, forward (`cot`) and inverted."""
+CONTINUATIONS = Path(__file__).with_name("flan_continuations")
+"""Prompts to be gone on with, for a model that was not tuned; for 23 keys."""
 _TABLE = Path(__file__).with_name("flan_template_keys.csv")
 
 
@@ -24,8 +30,8 @@ class TemplateKey:
     Attributes:
         key: its name, and the folder of its templates.
         cluster: the task cluster that its datasets belong to.
-        needed: fields that a forward template must show; where there are several ways (two
-            directions of translation), one of them.
+        needed: fields that a forward template must show, in the order in which they are read; where
+            there are several ways (two directions of translation), those of each.
         optional: further fields that rows have.
         targets: the usual target field of each way.
         options_field: `options_`, `options_str`, or empty where there are no options.
@@ -34,7 +40,7 @@ class TemplateKey:
 
     key: str
     cluster: str
-    needed: tuple[frozenset[str], ...]
+    needed: tuple[tuple[str, ...], ...]
     optional: frozenset[str]
     targets: tuple[str, ...]
     options_field: str
@@ -57,9 +63,42 @@ def _key(row: dict[str, str]) -> TemplateKey:
     return TemplateKey(
         key=row["key"],
         cluster=row["cluster"],
-        needed=tuple(frozenset(way.split()) for way in row["needed"].split("|")),
+        needed=tuple(tuple(way.split()) for way in row["needed"].split("|")),
         optional=frozenset(row["optional"].split()),
         targets=tuple(row["targets"].split("|")),
         options_field=row["options"],
         turned_around=int(row["turned_around"]),
     )
+
+
+def bare_templates(
+    key: str, *, dataset: str = "", with_options: bool = False
+) -> tuple[Template, ...]:
+    """Gives what takes the templates' place in the ablation without instructions.
+
+    Translation has two, one for each direction, and shows the sentence alone.
+
+    Args:
+        key: a template key.
+        dataset: the name to put in brackets before the input; empty for none.
+        with_options: whether the options are listed where there are any.
+
+    Raises:
+        InputError: there is no such key.
+    """
+    if key not in template_keys():
+        raise InputError(f"no FLAN template key {key!r}.{did_you_mean(key, template_keys())}")
+    entry = template_keys()[key]
+    made = []
+    for fields, target in zip(entry.needed, entry.targets, strict=True):
+        named = [field for field in fields if field in ("lang1", "lang2")]
+        name = f"{dataset} to {{{{{named[0]}}}}}" if dataset and named else dataset
+        made.append(
+            bare_template(
+                [field for field in fields if field not in named],
+                target,
+                dataset=name,
+                options=entry.options_field if with_options else "",
+            )
+        )
+    return tuple(made)

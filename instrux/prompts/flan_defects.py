@@ -146,6 +146,12 @@ _BY_DESIGN = (
         "`answer_str` is the rounded score, and an option",
     ),
     Defect(
+        "cb_baseline_labels",
+        "both",
+        "has the words for neutral and contradiction in each other's place in cb's baseline prompt",
+        "words in the order of label ids, in `flan_continuations`",
+    ),
+    Defect(
         "odd_templates",
         "both",
         "cola has one template twice, e2e_nlg's sixth asks for data and expects text, squad_v2's"

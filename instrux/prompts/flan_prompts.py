@@ -7,6 +7,7 @@ from typing import Any
 
 from instrux.errors import InputError
 from instrux.prompts.flan import DEFAULT_FORM, FlanForm, FlanText
+from instrux.prompts.flan_continuations import continuation_fields
 from instrux.prompts.flan_fields import fields_of
 from instrux.prompts.flan_templates import load_key, template_key
 from instrux.prompts.template import Template
@@ -22,6 +23,7 @@ class FlanPrompts:
         form: how examples are rendered.
         only: the one template to use, as for evaluation; None for all in turn.
         as_released: defects of the released code to have back; see `flan_defects`.
+        continuation: whether these are prompts to be gone on with; see `flan_continuations`.
     """
 
     dataset: str
@@ -29,6 +31,7 @@ class FlanPrompts:
     form: FlanForm = DEFAULT_FORM
     only: int | None = None
     as_released: tuple[str, ...] = ()
+    continuation: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +47,8 @@ class FlanPrompts:
         fields = fields_of(self.dataset, row, as_released=self.as_released)
         if fields is None:
             return None
+        if self.continuation:
+            fields = continuation_fields(self.dataset, fields)
         if self.only is None:
             return self.form.render(self.templates, fields, example_id)
         return self.form.render_with(self.templates, self.only, fields, example_id)
@@ -60,6 +65,7 @@ class FlanPromptsReference:
         form: how examples are rendered.
         only: the one template to use.
         as_released: defects to have back.
+        continuation: whether these are prompts to be gone on with.
     """
 
     folder: str | os.PathLike[str]
@@ -67,6 +73,7 @@ class FlanPromptsReference:
     form: FlanForm = DEFAULT_FORM
     only: int | None = None
     as_released: tuple[str, ...] = ()
+    continuation: bool = False
 
     @property
     def name(self) -> str:
@@ -83,4 +90,6 @@ class FlanPromptsReference:
         usable = len(self.form.chosen(templates))
         if self.only is not None and not 0 <= self.only < usable:
             raise InputError(f"{self.dataset} has no template {self.only}; it has {usable}")
-        return FlanPrompts(self.dataset, templates, self.form, self.only, self.as_released)
+        return FlanPrompts(
+            self.dataset, templates, self.form, self.only, self.as_released, self.continuation
+        )

@@ -26,7 +26,7 @@ _SHARED_KEYS = (
     (re.compile(r".*wmt16_translate.*"), "wmt16_translate"),
     (re.compile(r"arc_(challenge|easy)"), "arc"),
     (re.compile(r"anli_r[123]"), "anli"),
-    (re.compile(r"mnli_(mis)?matched"), "mnli"),
+    (re.compile(r"mnli_matched|mnli_mismatched"), "mnli"),
 )
 _OPTIONS_SLOT = re.compile(r"\s*\{\{-?\s*options_(?:str)?\s*-?\}\}")
 

@@ -1,5 +1,6 @@
 """FLAN's prompts as a task: rendering, filters, and ranking with several right answers."""
 
+import dataclasses
 import json
 import pickle
 
@@ -12,9 +13,9 @@ from instrux.data.prompted_task import Skipped
 from instrux.data.sources import JsonLinesSource
 from instrux.errors import InputError
 from instrux.prompts.flan import FLAN_DIALOGUE, FlanForm
-from instrux.prompts.flan_prompts import FlanPromptsReference
+from instrux.prompts.flan_prompts import FlanPrompts, FlanPromptsReference
 from instrux.prompts.flan_templates import load_key
-from tasks.flan_keys import PROMPTS
+from tasks.flan_keys import CONTINUATIONS, PROMPTS, bare_templates
 
 RECORD = {
     "passage": "Ann beat Bo in Ulm.\n@highlight\nAnn wins",
@@ -70,6 +71,20 @@ def test_settings_tell_prompts_apart_and_name_no_folder():
 def test_fields_whose_hyphens_became_underscores_are_found():
     row = {"text": "Who wrote Emma?", "label_coarse": 3}
     assert render(task("trec"), row).targets == "human"
+
+
+def test_continuations_have_their_own_folder_and_labels():
+    reference = FlanPromptsReference(CONTINUATIONS, "anli_r1", continuation=True)
+    row = {"context": "It rains.", "hypothesis": "It is wet.", "label": 1}
+    example = render(dataclasses.replace(task("anli_r1"), template=reference), row)
+    assert (example.targets, example.answer_choices) == ("neither", ("true", "neither", "false"))
+
+
+def test_bare_prompts_need_no_folder():
+    prompts = FlanPrompts("snli", bare_templates("snli", dataset="snli"))
+    example = render(dataclasses.replace(task("snli"), template=prompts), SNLI)
+    assert example.inputs == "[snli]\nA cat sits.\nAn animal sits."
+    assert example.targets == "yes"
 
 
 def test_either_of_two_right_answers_counts_when_options_are_ranked():
