@@ -1,6 +1,7 @@
 """Every recipe that comes with Instrux is parsed, finalised, and its folders follow OUT."""
 
 import itertools
+import re
 
 import gin
 import pytest
@@ -13,7 +14,7 @@ RECIPES = sorted((gin_config.folder() / "recipes").rglob("*.gin"))
 
 def _given(path):
     """What a recipe of a paper's size cannot know: the checkpoint it starts from, and T5's vocabulary."""
-    paper_size = path.stem.endswith(("_3b", "_11b"))
+    paper_size = re.search(r"_\d+[mb](_|$)", path.stem)
     given = ["INITIAL_CHECKPOINT_PATH='/a/checkpoint'", "VOCABULARY='/a/model'"]
     return given if paper_size else []
 
