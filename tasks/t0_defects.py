@@ -237,6 +237,19 @@ DEFECTS: tuple[Defect, ...] = (
         (Mend(r"\Ain(.*?) *\|\|\|", r"\1 ||| in\1 |||", "answer_choices"),),
     ),
     Defect(
+        "target_is_no_choice",
+        (("imdb", None),),
+        ("Negation template for positive and negative",),
+        "a word follows the choice in the target, so the target is none of the choices and no example"
+        " can be ranked right",
+        "text",
+        "the choices are what targets say; texts stay as they are",
+        (
+            Mend(r"(\}\}) review\.", r"\1"),
+            Mend(r"\A(\w+) \|\|\| (\w+)\Z", r"\1 review. ||| \2 review.", "answer_choices"),
+        ),
+    ),
+    Defect(
         "choices_lack_a_letter",
         (("commonsense_qa", None),),
         ("question_to_answer_index",),

@@ -129,6 +129,21 @@ def test_wiqa_has_all_three_labels_among_its_choices():
     assert after.targets == before.targets == after.answer_choices[0]
 
 
+def test_imdbs_negated_targets_are_among_its_choices(mirror):
+    faithful, mended = both_forms("imdb_Negation_template_for_positive_and_negative")
+    rows = [
+        *itertools.islice(faithful.source.rows("train"), 20),
+        (20, {"text": "Great.", "label": 1}),
+    ]
+    assert {row["label"] for _, row in rows} == {0, 1}
+    for number, row in rows:
+        before = faithful.render(row, f"imdb/train/{number}")
+        after = mended.render(row, f"imdb/train/{number}")
+        assert (after.inputs, after.targets) == (before.inputs, before.targets)
+        assert before.targets not in before.answer_choices
+        assert after.targets == after.answer_choices[1 - row["label"]]
+
+
 def test_commonsense_qa_has_a_letter_for_each_of_five_options():
     task = PromptedTask(
         "commonsense",
@@ -364,8 +379,8 @@ def test_a_mend_changes_no_real_row_that_its_defect_does_not_touch(mirror):
     for each in t0.tasks():
         faithful = each.prompted_task()
         mended = mended_task(faithful)
-        # Of TREC two mappings are mended, which the test above takes.
-        if mended is None or each.dataset.dataset == "trec":
+        # Defects of TREC and IMDB touch any row; tests above take these.
+        if mended is None or each.dataset.dataset in ("trec", "imdb"):
             continue
         for split in mirrored_files(faithful.source.dataset, faithful.source.config):
             rows = itertools.islice(faithful.source.rows(split), 20)

@@ -101,6 +101,7 @@ def test_a_mixture_keeps_its_rates_and_tasks_without_a_mend_stay():
     }
     datasets = {registration.prompted_task(name).source.dataset for name in changed}
     assert datasets == {
+        "imdb",
         "sciq",
         "social_i_qa",
         "wiqa",
