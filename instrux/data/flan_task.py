@@ -6,6 +6,7 @@ from typing import Any
 
 from instrux.data.examples import RenderedExample
 from instrux.data.prompted_task import EMPTY_INPUTS, NO_LABEL, NOT_APPLICABLE, PromptedTask, Skipped
+from instrux.prompts.flan import FlanText
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +28,18 @@ class FlanTask(PromptedTask):
         """
         prompts: Any = self.template
         text = prompts.render(row, example_id)
-        if text is None:
-            return Skipped(NOT_APPLICABLE)
-        if not text.inputs.strip():
-            return Skipped(EMPTY_INPUTS)
-        return RenderedExample(
-            inputs=text.inputs,
-            targets=text.targets if text.targets.strip() else NO_LABEL,
-            example_id=example_id,
-            template=text.template,
-            answer_choices=text.answer_choices,
-            references=text.references,
-        )
+        return Skipped(NOT_APPLICABLE) if text is None else rendered_example(text)
+
+
+def rendered_example(text: FlanText) -> RenderedExample | Skipped:
+    """Gives a text as the example that is stored."""
+    if not text.inputs.strip():
+        return Skipped(EMPTY_INPUTS)
+    return RenderedExample(
+        inputs=text.inputs,
+        targets=text.targets if text.targets.strip() else NO_LABEL,
+        example_id=text.example_id,
+        template=text.template,
+        answer_choices=text.answer_choices,
+        references=text.references,
+    )
