@@ -46,13 +46,15 @@ class HubRow:
         subset: its configuration in T0's table, or None.
         repository: the hub's present name, `owner/name`.
         config: its present configuration; None is the repository's only one.
-        revision: the branch that is read: `main`, or `refs/convert/parquet` where `main` has a
-            loading script only.
+        revision: the commit that is read, where one could be seen, or else the branch.
+        conversion: whether that is a commit or the branch of the hub's own Parquet conversion,
+            because `main` has a loading script only.
         licence: the licence tag of the dataset's card, `unknown` where the card says so or has
             none.
         manual: whether its files must be had by hand, as from a form.
-        checked: how the row was checked: `search` (a stored copy of the hub's page of that
-            repository), `offline` (rows of it at hand) or `no`.
+        checked: how the row was checked: `search` (stored pages of the hub, or public code and
+            notes that name the repository), `offline` (rows of it at hand) or `no`. None could be
+            checked against the hub itself.
         source: what was seen there.
     """
 
@@ -61,6 +63,7 @@ class HubRow:
     repository: str
     config: str | None
     revision: str
+    conversion: bool
     licence: str
     manual: bool
     checked: Literal["search", "offline", "no"]
@@ -74,6 +77,7 @@ class HubRow:
             repository=self.repository,
             config=self.config,
             revision=self.revision,
+            conversion=self.conversion,
             changes=_changes().get(key, ()),
             manual=_MANUAL.get(key) if self.manual else None,
         )
@@ -105,6 +109,7 @@ def _row(fields: dict[str, str]) -> HubRow:
         repository=fields["repository"],
         config=fields["config"] or None,
         revision=fields["revision"],
+        conversion=fields["conversion"] == "1",
         licence=fields["licence"],
         manual=fields["manual"] == "1",
         checked=fields["checked"],  # type: ignore[arg-type]

@@ -74,8 +74,10 @@ class HubLocation:
     Attributes:
         repository: its present name there, `owner/name`.
         config: its present configuration; None is the only one.
-        revision: the commit, tag or branch that is read; `refs/convert/parquet` is the hub's own
-            conversion, for repositories that hold a loading script only.
+        revision: the commit, tag or branch that is read; None is the newest.
+        conversion: whether the hub's own Parquet conversion is read, for repositories that hold a
+            loading script only. It is kept on the branch `refs/convert/parquet`, which is read
+            without a revision; with one, it is a commit of that branch.
         changes: fields that have another name or other values today.
         manual: files that must be had by hand, where the hub has no rows.
     """
@@ -83,6 +85,7 @@ class HubLocation:
     repository: str
     config: str | None = None
     revision: str | None = None
+    conversion: bool = False
     changes: tuple[FieldChange, ...] = ()
     manual: ManualFiles | None = None
 

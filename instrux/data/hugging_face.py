@@ -33,11 +33,13 @@ class HubDataset:
         repository: `owner/name`, or a local folder.
         config: the configuration; None is the only one.
         revision: a commit, tag or branch; None is the newest.
+        conversion: whether it is read from the hub's Parquet conversion.
     """
 
     repository: str
     config: str | None
     revision: str | None
+    conversion: bool = False
 
 
 class HubError(Exception):
@@ -75,7 +77,7 @@ def _asked(dataset: HubDataset, converted: Any, by_library: Any) -> Any:
     reason = "" if local else unreachable()
     with _offline() if reason else contextlib.nullcontext():
         try:
-            if dataset.revision == CONVERTED:
+            if dataset.conversion or dataset.revision == CONVERTED:
                 return converted(dataset)
             try:
                 return by_library(dataset)
@@ -86,7 +88,7 @@ def _asked(dataset: HubDataset, converted: Any, by_library: Any) -> Any:
                     f"{dataset.repository}: holds a loading script only; "
                     f"reading its Parquet conversion ({CONVERTED})"
                 )
-                return converted(HubDataset(dataset.repository, dataset.config, CONVERTED))
+                return converted(HubDataset(dataset.repository, dataset.config, CONVERTED, True))
         except InputError:
             raise
         except Exception as error:  # the libraries raise a dozen kinds, down to OSError
@@ -187,7 +189,7 @@ def _converted_folder(dataset: HubDataset) -> Path:
         snapshot_download(
             dataset.repository,
             repo_type="dataset",
-            revision=CONVERTED,
+            revision=dataset.revision or CONVERTED,
             allow_patterns=f"{dataset.config or '*'}/*/*.parquet",
             etag_timeout=_TIMEOUT_SECS,
         )

@@ -127,8 +127,9 @@ class HuggingFaceSource(HubSource):
         """What is asked of the hub."""
         if self.location is None:
             return HubDataset(self.dataset, self.config, self.revision)
-        revision = self.location.revision if self.revision is None else self.revision
-        return HubDataset(self.location.repository, self.location.config, revision)
+        location = self.location
+        revision = location.revision if self.revision is None else self.revision
+        return HubDataset(location.repository, location.config, revision, location.conversion)
 
     @property
     def _changes(self) -> tuple[FieldChange, ...]:

@@ -117,12 +117,14 @@ def main():
         from instrux.data.sources import HuggingFaceSource
 
         changes = (FieldChange("coarse_label", "label-coarse", ((0, 2), (1, 1), (2, 0))),)
-        converted = HubLocation("acme/questions", revision="refs/convert/parquet", changes=changes)
+        converted = HubLocation("acme/questions", conversion=True, changes=changes)
+        commit = HubLocation("acme/questions", revision=CONVERTED, conversion=True)
         pinned = HuggingFaceSource("questions", location=converted)
         script = HuggingFaceSource("acme/questions")
         absent = HuggingFaceSource("acme/absent")
         report = {
             "converted": outcome(pinned, "train"),
+            "commit": outcome(HuggingFaceSource("questions", location=commit), "test"),
             "script": outcome(script, "test"),
             "absent": outcome(absent, "train"),
         }

@@ -34,6 +34,10 @@ def test_a_conversion_is_read_under_the_old_name_with_the_old_fields(report):
     assert found["rows"] == [{"text": f"question {n}", "label-coarse": 2 - n} for n in range(3)]
 
 
+def test_a_commit_of_the_conversion_can_be_pinned(report):
+    assert report["commit"]["rows"] == [{"text": "question 0", "coarse_label": 0}]
+
+
 def test_a_repository_with_a_script_only_is_read_from_its_conversion(report):
     assert report["script"]["rows"] == [{"text": "question 0", "coarse_label": 0}]
     assert (
