@@ -45,6 +45,21 @@ def test_a_wrong_command_is_one_line_and_status_2(capsys, arguments, named):
     assert err.count("\n") == 1
 
 
+def test_released_flan_templates_come_from_a_checkout(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path / "cache"))
+    checkout = tmp_path / "FLAN"
+    (checkout / "flan").mkdir(parents=True)
+    (checkout / "flan" / "templates.py").write_text(
+        'PATTERNS = {"rte": [("{premise}", "{answer}")]}'
+    )
+    status, out, _ = _run(capsys, "fetch", "flan-templates", "--source", str(checkout))
+    assert (status, out) == (0, f"{tmp_path / 'cache' / 'flan-templates'}\n")
+    assert (tmp_path / "cache" / "flan-templates" / "rte" / "templates.yaml").is_file()
+    status, _, err = _run(capsys, "fetch", "flan-templates", "--source", str(tmp_path / "none"))
+    assert status == 2
+    assert "give a checkout of google-research/FLAN" in err and err.count("\n") == 1
+
+
 def test_mixtures_show_gives_the_shares_as_json(capsys):
     status, out, _ = _run(capsys, "mixtures", "show", "t0_train", "--json")
     assert status == 0
