@@ -7,6 +7,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
+from instrux.data import name_families
 from instrux.data.online import SeqioBatches, SeqioSource
 from instrux.errors import InputError
 
@@ -118,3 +119,16 @@ def test_what_cannot_be_read_is_told_in_one_line(mixture, arguments, told):
     with pytest.raises(InputError, match=told) as error:
         SeqioBatches(*arguments)
     assert "\n" not in str(error.value)
+
+
+def test_a_mixture_of_a_family_is_registered_and_read(mixture, monkeypatch):
+    monkeypatch.setattr(name_families, "_FAMILIES", {})
+    name = "online_test_family1"
+    name_families.add_name_family(
+        "online_test_family{N}",
+        r"online_test_family(\d)",
+        lambda match: seqio.MixtureRegistry.add(match[0], [("online_test_a", int(match[1]))]).name,
+    )
+    assert name not in seqio.MixtureRegistry.names()
+    (batch,) = first(1, name, seed=3)
+    assert batch["encoder_input_tokens"].shape == (4, LENGTHS["inputs"])
