@@ -11,6 +11,8 @@ and, registered when first asked for,
     tk_instruct_train_t{N}, tk_instruct_train_t{N}_seed{S}
                                    N of the training tasks, drawn; more tasks are those of fewer and
                                    some more (the paper's plot of the number of tasks)
+    tk_instruct_supervised_train   the test tasks' other instances, up to 1,000 of each, for the
+                                   upper bound; two of the 119 tasks have no others
     tk_instruct_heldout_CATEGORY_train, tk_instruct_heldout_CATEGORY_test
                                    any one category held out and all others trained on, by the
                                    rule of `natural_instructions_splits`, in English. This needs
@@ -41,6 +43,13 @@ from tasks.natural_instructions_table import NaturalInstructionsTask, by_name, s
 NAMES_OF_TRACKS = {"default": "tk_instruct", "xlingual": "tk_instruct_xlingual"}
 
 
+_WITHOUT_OTHER_INSTANCES = (
+    "task602_wikitext-103_answer_generation",
+    "task760_msr_sqa_long_text_generation",
+)
+"""Test tasks with fewer than 100 instances, all of which are tested on."""
+
+
 def category_slug(category: str) -> str:
     """Gives a category's name as the released scores spell it: `textual_entailment`."""
     return "_".join(re.sub(r"[^\w ]", "", category.lower()).split())
@@ -62,7 +71,13 @@ def drawn_tasks(number: int, seed: int = 0) -> list[NaturalInstructionsTask]:
 
 def _add_drawn(match: re.Match[str]) -> str:
     tasks = drawn_tasks(int(match["number"]), int(match["seed"] or 0))
-    return _add(match[0], (registered_name(task.name) for task in tasks))
+    return add_equal_mixture(match[0], (registered_name(task.name) for task in tasks))
+
+
+def _add_supervised(match: re.Match[str]) -> str:
+    tasks = [t for t in split_of("default", "test") if t.name not in _WITHOUT_OTHER_INSTANCES]
+    names = (add(with_options(prompted_task(task), "supervised")) for task in tasks)
+    return add_equal_mixture(match[0], names)
 
 
 @functools.cache
@@ -80,7 +95,7 @@ def _add_held_out(match: re.Match[str]) -> str:
     lists = _splits_without(match["category"])
     split = match["split"]
     names = lists.train if split == "train" else lists.test
-    return _add(match[0], (_in_split(name, split) for name in names))
+    return add_equal_mixture(match[0], (_in_split(name, split) for name in names))
 
 
 def _in_split(name: str, split: str) -> str:
@@ -90,17 +105,20 @@ def _in_split(name: str, split: str) -> str:
     return add(task if split in task.splits else with_options(task, split))
 
 
-def _add(name: str, members: Iterable[str]) -> str:
+def add_equal_mixture(name: str, members: Iterable[str]) -> str:
+    """Registers a mixture whose members have the same share, and gives its name."""
     return registration.add_mixture(name, dict.fromkeys(members, 1))
 
 
 def _register() -> None:
     for track, name in NAMES_OF_TRACKS.items():
         for split in ("train", "test"):
-            _add(f"{name}_{split}", (registered_name(t.name) for t in split_of(track, split)))
+            add_equal_mixture(
+                f"{name}_{split}", (registered_name(t.name) for t in split_of(track, split))
+            )
     for category in TEST_CATEGORIES:
         tasks = [task for task in split_of("default", "test") if task.category == category]
-        _add(
+        add_equal_mixture(
             f"tk_instruct_test_{category_slug(category)}",
             (registered_name(task.name) for task in tasks),
         )
@@ -108,6 +126,9 @@ def _register() -> None:
         "tk_instruct_train_t{N}",
         r"tk_instruct_train_t(?P<number>\d+)(?:_seed(?P<seed>\d+))?",
         _add_drawn,
+    )
+    registration.add_name_family(
+        "tk_instruct_supervised_train", "tk_instruct_supervised_train", _add_supervised
     )
     registration.add_name_family(
         "tk_instruct_heldout_{CATEGORY}_train",

@@ -4,7 +4,7 @@ import pytest
 
 from instrux.data import registration
 from instrux.errors import InputError
-from mixtures import tk_instruct
+from mixtures import tk_instruct, tk_instruct_sample
 
 
 def _members(name):
@@ -84,3 +84,18 @@ def test_any_category_can_be_held_out_with_all_that_shares_its_sources(release):
     }
     with pytest.raises(InputError, match="Did you mean 'question_answering'"):
         registration.find_name("tk_instruct_heldout_question_answerin_train")
+
+
+def test_the_supervised_mixture_trains_on_what_is_not_tested():
+    members = _members("tk_instruct_supervised_train")
+    assert len(members) == 117
+    for name in members:
+        assert dict(registration.prompted_task(name).splits) == {"train": "supervised"}
+
+
+def test_the_sample_is_of_training_tasks_and_of_every_held_out_category():
+    assert tk_instruct_sample.TRAIN
+    train, test = _members("tk_instruct_sample_train"), _members("tk_instruct_sample_test")
+    assert train < _members("tk_instruct_train")
+    assert test < _members("tk_instruct_test")
+    assert len({registration.prompted_task(name).cluster for name in test}) == 12
