@@ -14,9 +14,11 @@ from instrux.prompts.flan_fields_text import FREE_TEXT, translation
 from instrux.prompts.flan_templates import template_key
 
 TRANSLATION_KEYS = ("para_crawl", "wmt14_enfr", "wmt16_translate")
+COT_KEYS = ("cot", "cot_inverted")
+_COT_FIELDS = ("question", "answer", "rationale")
 _MAKERS = {**LABELLED, **CANDIDATES, **FREE_TEXT}
 FIELD_KEYS = frozenset([*_MAKERS, *TRANSLATION_KEYS])
-"""All template keys that have rows: 61."""
+"""All template keys of FLAN: 61. Sets with a chain of thought have keys of their own, `COT_KEYS`."""
 
 
 def fields_of(
@@ -36,10 +38,12 @@ def fields_of(
         InputError: the dataset or a defect is unknown, or a field is missing.
     """
     key = template_key(dataset)
-    if key not in FIELD_KEYS:
+    if key not in FIELD_KEYS and key not in COT_KEYS:
         raise InputError(f"no FLAN dataset {dataset!r}.{did_you_mean(key, FIELD_KEYS)}")
     kept = checked(as_released)
     try:
+        if key in COT_KEYS:
+            return {name: row[name] for name in _COT_FIELDS}
         if key in TRANSLATION_KEYS:
             return translation(dataset, row)
         return _MAKERS[key](row, kept)

@@ -27,12 +27,17 @@ _SHARED_KEYS = (
     (re.compile(r"arc_(challenge|easy)"), "arc"),
     (re.compile(r"anli_r[123]"), "anli"),
     (re.compile(r"mnli_matched|mnli_mismatched"), "mnli"),
+    (re.compile(r"cot_\w+_inverted"), "cot_inverted"),
+    (re.compile(r"cot_\w+"), "cot"),
 )
 _OPTIONS_SLOT = re.compile(r"\s*\{\{-?\s*options_(?:str)?\s*-?\}\}")
 
 
 def template_key(dataset: str) -> str:
-    """Gives the key of the templates that a dataset uses: `anli_r1` -> `anli`."""
+    """Gives the key of the templates that a dataset uses: `anli_r1` -> `anli`.
+
+    Sets with a chain of thought are `cot_gsm8k` and, inverted, `cot_gsm8k_inverted`.
+    """
     for pattern, key in _SHARED_KEYS:
         if pattern.fullmatch(dataset):
             return key
