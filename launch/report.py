@@ -18,7 +18,7 @@ from instrux.progress import tell
 
 __all__ = ["ReportResult", "RunForReport", "report"]
 
-_NARROWEST = 140
+_NARROWEST = 180
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def _tell_verdict(made: Report, path: Path) -> None:
 
 def _table(comparisons: Sequence[Comparison]) -> Table:
     table = Table(box=SIMPLE)
-    for heading in ("prompts", "run", "score (95 % interval)", "chance", "difference"):
+    headings = ("prompts", "run", "score (95 % interval)", "chance", "difference")
+    for heading in (*headings, "spread over prompts", "difference"):
         justify = "left" if heading in ("prompts", "run") else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for comparison in comparisons:
@@ -118,6 +119,8 @@ def _table(comparisons: Sequence[Comparison]) -> Table:
                 _worded(score.score),
                 f"{comparison.baseline:.1f}" if first else "",
                 "" if score.lead is None else _worded(score.lead, sign="+"),
+                _worded(score.spread),
+                "" if score.spread_lead is None else _worded(score.spread_lead, sign="+"),
             )
     return table
 

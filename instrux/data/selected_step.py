@@ -70,7 +70,8 @@ def read_selected(model_dir: str | Path) -> SelectedStep:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
-        content["scores"] = {int(step): float(s) for step, s in content["scores"].items()}
+        scores = {int(step): float(score) for step, score in content["scores"].items()}
+        content["scores"] = dict(sorted(scores.items()))  # the file has them in order of letters
         for name in ("tasks", "left_out"):
             content[name] = tuple(map(str, content[name]))
         selected = SelectedStep(**content)

@@ -158,7 +158,18 @@ def ablation_sentence(comparison: Comparison) -> str | None:
     return (
         f"With {main.num_prompts} training prompts a task instead of {least.arm.num_prompts}, the score"
         f" on {group_name(comparison.group)} is {words[_sign(least.lead.interval, 0.0)]}: difference"
-        f" {_points(least.lead, comparison.metric)}."
+        f" {_points(least.lead, comparison.metric)}.{_spread_sentence(least)}"
+    )
+
+
+def _spread_sentence(score: ArmScore) -> str:
+    if score.spread_lead is None:
+        return ""
+    words = {GAIN: "larger", LOSS: "smaller", UNCLEAR: "not shown to be different"}
+    word = words[_sign(score.spread_lead.interval, 0.0)]
+    return (
+        f" The spread over prompts (interquartile range) is {word}: difference"
+        f" {_points(score.spread_lead, 'accuracy')}."
     )
 
 

@@ -36,6 +36,12 @@ def test_what_was_written_is_read_and_written_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
+def test_steps_stay_in_order(tmp_path):
+    scores = {5: 50.0, 20: 60.5, 100: 40.0}
+    write_selected(tmp_path, dataclasses.replace(SELECTED, scores=scores))
+    assert list(read_selected(tmp_path).scores) == [5, 20, 100]
+
+
 def test_a_step_is_a_number_a_word_or_none(tmp_path):
     write_selected(tmp_path, SELECTED)
     assert step_number(tmp_path, 7) == 7

@@ -183,6 +183,33 @@ def test_ties_go_to_the_first_choice(tmp_path):
     assert [p.correct for p in predictions] == [True, False]
 
 
+def test_any_of_several_correct_choices_counts_and_none_is_always_wrong(tmp_path):
+    choices, several = ("a", "b", "c"), ("b", "c")
+    examples = [
+        _example(0, "q", "b", choices, several),
+        _example(1, "q", "b", choices, several),
+        _example(2, "q", "b", choices, several),
+        _example(3, "q", "z", choices),  # no correct choice
+        _example(4, "q", "b", ()),  # no choice at all
+    ]
+    _render(tmp_path, "t", examples)
+    task = select_tasks(tmp_path, ["t"], split="validation")[0]
+    scores = [[-1, -2, -3], [-2, -1, -3], [-3, -2, -1], [-1, -2, -3], []]
+    result, predictions = evaluate_task(task, _FixedReader(scores))
+    assert [p.prediction for p in predictions] == ["a", "b", "c", "a", ""]
+    assert [p.correct for p in predictions] == [False, True, True, False, False]
+    assert result.score == 40
+    assert result.num_without_correct_choice == 2
+
+
+def test_by_default_inputs_end_without_a_mark_and_scores_are_sums(params, reader):
+    assert VOCABULARY.eos_id not in reader.tokenize_inputs(["a question"])[0]
+    ended = Reader(MODEL, params, VOCABULARY, dataclasses.replace(READING, inputs_eos=True))
+    assert ended.tokenize_inputs(["a question"])[0][-1] == VOCABULARY.eos_id
+    assert ReadingSettings().normalize_lengths is False
+    assert ReadingSettings().inputs_eos is False
+
+
 def test_choices_and_targets_are_compared_without_surrounding_blanks(tmp_path):
     _render(tmp_path, "t", [_example(0, "q", " yes\n", ("no", "yes "))])
     task = select_tasks(tmp_path, ["t"], split="validation")[0]

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from instrux.data.packed_manifest import FORMAT, PackedTask, PackManifest
+from instrux.data.selected_step import SelectedStep, write_selected
 from instrux.errors import InputError
 from instrux.evaluation.compare import arms, compare_groups
 from instrux.evaluation.report import build_report, write_report
@@ -501,3 +502,46 @@ def test_a_lead_keeps_its_pairing(make_run):
     (comparison,) = compare_groups(arms([read_run(tuned), read_run(plain)]))
     assert comparison.reference.lead.interval == Interval(0.0, 0.0)
     assert comparison.main.score.half_width > 1
+
+
+# --- The choice of a checkpoint ---------------------------------------------------------------
+
+
+def _selected(run, *tasks, scores):
+    best = max(scores, key=lambda step: scores[step])
+    write_selected(
+        run.model_dir,
+        SelectedStep(
+            step=best,
+            checkpoint="blake2b:0",
+            rule="mean_of_tasks",
+            score=scores[best],
+            scores=scores,
+            tasks=tasks,
+            left_out=(),
+            split="validation",
+            max_examples=None,
+            evaluation="select",
+        ),
+    )
+    return dataclasses.replace(run, step="selected")
+
+
+def test_how_a_checkpoint_was_chosen_is_told(make_run):
+    run = make_run("r", _tasks(0.9, datasets=("rte",), prompts=1))
+    page = _report(_selected(run, "imdb_a", scores={5: 50.0, 10: 60.5})).html
+    assert "mean_of_tasks of 1 tasks, validation: step 5: 50.00, step 10: 60.50" in page
+    assert "chosen on" not in page
+
+
+def test_a_checkpoint_chosen_on_held_out_tasks_is_a_caution(make_run):
+    run = make_run("r", _tasks(0.9, datasets=("rte",), prompts=1))
+    page = _report(_selected(run, "rte_held-out prompts 0", scores={10: 60.0})).html
+    assert "r: its checkpoint was chosen on 1 task that is shown as held-out" in page
+    assert "r: its checkpoint was the only one to choose from" in page
+
+
+def test_a_selected_step_that_was_not_evaluated_is_told(make_run):
+    run = make_run("r", _tasks(0.9, datasets=("rte",), prompts=1))
+    with pytest.raises(InputError, match=r"step 20 was not evaluated; there are \[10\]"):
+        read_run(_selected(run, "imdb_a", scores={20: 1.0}))
