@@ -96,6 +96,7 @@ def test_the_supervised_mixture_trains_on_what_is_not_tested():
 def test_the_sample_is_of_training_tasks_and_of_every_held_out_category():
     assert tk_instruct_sample.TRAIN
     train, test = _members("tk_instruct_sample_train"), _members("tk_instruct_sample_test")
+    assert len(train) == len(tk_instruct_sample.TRAIN) == 72
     assert train < _members("tk_instruct_train")
     assert test < _members("tk_instruct_test")
     assert len({registration.prompted_task(name).cluster for name in test}) == 12
