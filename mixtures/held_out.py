@@ -3,8 +3,18 @@
 from collections.abc import Mapping
 
 EVALUATIONS: Mapping[str, tuple[str, ...]] = {
-    "t0": ("t0_eval_score_eval", "bias_fairness_eval_score_eval"),
-    "p3_sample": ("p3_sample_eval_score_eval",),
+    "t0": (
+        "t0_eval_score_eval",
+        "bias_fairness_eval_score_eval",
+        "bias_fairness_eval_generation",
+    ),
+    "p3_sample": (
+        "p3_sample_eval_score_eval",
+        "p3_sample_bias_score_eval",
+        "p3_sample_bias_generation",
+    ),
+    "tk_instruct": ("tk_instruct_test",),
+    "tk_instruct_xlingual": ("tk_instruct_xlingual_test",),
     "lexicon": ("lexicon_heldout_cluster",),
 }
 """Start of the names of training mixtures -> mixtures of what is held out from them."""
@@ -15,7 +25,7 @@ def evaluations_of(mixture: str) -> tuple[str, ...]:
 
     An evaluation mixture has none itself, nor have those on which a checkpoint is chosen.
     """
-    if "eval" in mixture or any(mixture in names for names in EVALUATIONS.values()):
+    if "eval" in mixture or any(map(mixture.startswith, EVALUATIONS.values())):
         return ()
     fitting = [start for start in EVALUATIONS if mixture.startswith(start)]
     return EVALUATIONS[max(fitting, key=len)] if fitting else ()
