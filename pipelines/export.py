@@ -177,7 +177,8 @@ def _without_left_out(
     rendered = {task.name: task.rendered for task in tasks}
 
     def is_missing(name: str) -> bool:
-        return not RenderedSplit(data_dir, rendered[name], settings.split).exists()
+        split = RenderedSplit(data_dir, rendered[name], settings.split)
+        return not split.exists() or not split.manifest().examples
 
     if not tasks:
         raise InputError(f"export {settings.mixture}: the mixture has no task")

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from instrux.data.files import as_path, write_json_atomically
+from instrux.data.prompted_task import PromptedTask
 from instrux.errors import InputError
 from instrux.progress import tell
 
 NAME = "failed_sources.json"
+Kind = Literal["unreadable", "schema", "interrupted"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,24 @@ class FailedSource:
     dataset: str
     config: str | None
     split: str
-    kind: Literal["unreadable", "schema", "interrupted"]
+    kind: Kind
     reason: str
     tasks: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, group: Sequence[tuple[PromptedTask, str]], kind: Kind, reason: str
+    ) -> "FailedSource":
+        """The one that these (task, split) have in common."""
+        task, split = group[0]
+        return cls(
+            dataset=task.source.dataset,
+            config=task.source.config,
+            split=task.splits[split],
+            kind=kind,
+            reason=reason,
+            tasks=tuple(task.name for task, _ in group),
+        )
 
     @property
     def label(self) -> str:

@@ -2,26 +2,21 @@
 
 import dataclasses
 import json
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from instrux.beam.finish import FinishedSplits, FinishSettings
-from instrux.beam.plan import RenderPlan, SourceReader, SplitJob, make_plans, split_job
-from instrux.beam.read import ReadUnits
-from instrux.beam.render import RenderedBlobs
-from instrux.beam.rows_done import total_done
-from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
+from instrux.beam.finish import FinishSettings
+from instrux.beam.plan import SourceReader, SplitJob, make_plans, split_job
+from instrux.beam.runners import is_local, pipeline_options
 from instrux.beam.schema_check import schema_problem
-from instrux.beam.write import WrittenFiles
 from instrux.data.manifest import COMPLETED, read_manifest
 from instrux.data.prompted_task import PromptedTask
-from instrux.data.sources_base import SourceError
 from instrux.errors import InputError, did_you_mean
 from instrux.progress import Progress, tell
 from pipelines import failed_sources
 from pipelines.failed_sources import FailedSource
+from pipelines.run_plans import PlanRunner
 
 _BYTES_IN_MEMORY = 512 << 20  # rendered at once where the runner keeps all data in memory
 _SKIPPED_SHOWN = 5
@@ -116,9 +111,16 @@ def render(
             started=started,
         )
         _make_ready(missing)
+        runner = PlanRunner(
+            reader=reader,
+            settings=settings,
+            options=options,
+            bytes_at_once=_BYTES_IN_MEMORY if is_local(options) else None,
+            shown=Progress("render", total=sum(job.rows for job in missing), unit="examples"),
+        )
         interrupted: list[FailedSource] | None = [] if skip_failing_sources else None
         try:
-            _run(missing, reader, settings, options, interrupted)
+            _run(missing, runner, interrupted)
         finally:
             if interrupted:
                 failed = [*failed, *interrupted]
@@ -192,26 +194,14 @@ def _jobs(
             ]
             problem = "" if allow_missing_fields else schema_problem(found)
         except InputError as error:
-            failed.append(_failed(group, "unreadable", str(error)))
+            failed.append(FailedSource.of(group, "unreadable", str(error)))
             continue
         if problem:
-            failed.append(_failed(group, "schema", problem))
+            failed.append(FailedSource.of(group, "schema", problem))
         else:
             jobs += found
     order = {(task.name, split): number for number, (task, split) in enumerate(wanted)}
     return sorted(jobs, key=lambda job: order[job.task.name, job.split]), failed
-
-
-def _failed(group: Sequence[tuple[PromptedTask, str]], kind, reason: str) -> FailedSource:
-    task, split = group[0]
-    return FailedSource(
-        dataset=task.source.dataset,
-        config=task.source.config,
-        split=task.splits[split],
-        kind=kind,
-        reason=reason,
-        tasks=tuple(task.name for task, _ in group),
-    )
 
 
 def _tell_skipped(done: Sequence[SplitJob]) -> None:
@@ -230,89 +220,30 @@ def _make_ready(jobs: Iterable[SplitJob]) -> None:
 
 
 def _run(
-    jobs: Sequence[SplitJob],
-    reader: SourceReader,
-    settings: FinishSettings,
-    options,
-    interrupted: list[FailedSource] | None,
+    jobs: Sequence[SplitJob], runner: PlanRunner, interrupted: list[FailedSource] | None
 ) -> None:
     """Runs the jobs, and adds to `interrupted` (where given) the sources that failed midway."""
-    at_once = _BYTES_IN_MEMORY if is_local(options) else None
-    shown = Progress("render", total=sum(job.rows for job in jobs), unit="examples")
-    before = 0
     problems: list[str] = []
-    for plan in make_plans(jobs, reader, bytes_at_once=at_once):
-        left_out: tuple[SplitJob, ...] = ()
+    for plan in make_plans(jobs, runner.reader, bytes_at_once=runner.bytes_at_once):
+        given_up: set[tuple[str, str]] = set()
         if interrupted is None:
-            _run_plan(plan, settings, options, shown, before)
+            runner.run(plan)
         else:
-            found = _run_apart(plan, reader, settings, options, shown, before)
+            found = runner.run_apart(plan)
             interrupted += found
-            names = {(task, each.split) for each in found for task in each.tasks}
-            left_out = tuple(
-                job for job in plan.jobs if (job.task.name, job.task.splits[job.split]) in names
-            )
-        before += plan.renders
+            given_up = {(task, each.split) for each in found for task in each.tasks}
+        runner.finished += plan.renders
         problems += [
-            problem for job in plan.jobs if job not in left_out and (problem := _problem(job))
+            problem
+            for job in plan.jobs
+            if (job.task.name, job.task.splits[job.split]) not in given_up
+            and (problem := _problem(job))
         ]
     if problems:
         others = f" (and {len(problems) - 1} more splits)" if len(problems) > 1 else ""
         raise InputError(problems[0] + others)
     if made := [job for job in jobs if job.is_done()]:
-        _finish_progress(shown, made)
-
-
-def _run_apart(
-    plan: RenderPlan,
-    reader: SourceReader,
-    settings: FinishSettings,
-    options,
-    shown: Progress,
-    before: int,
-) -> list[FailedSource]:
-    """Runs a plan; where its reading fails, each of its sources alone, to know which it was."""
-    try:
-        _run_plan(plan, settings, options, shown, before)
-        return []
-    except SourceError as error:
-        first = str(error)
-    groups: dict[tuple[str, str], list[SplitJob]] = {}
-    for job in plan.jobs:
-        groups.setdefault((job.task.source.key(), job.task.splits[job.split]), []).append(job)
-    failed = []
-    for group in groups.values():
-        reason = first
-        if len(groups) > 1:
-            try:
-                for alone in make_plans(group, reader):
-                    _run_plan(alone, settings, options, shown, before)
-                continue
-            except SourceError as error:
-                reason = str(error)
-        failed.append(_failed([(job.task, job.split) for job in group], "interrupted", reason))
-    return failed
-
-
-def _run_plan(
-    plan: RenderPlan, settings: FinishSettings, options, shown: Progress, before: int
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="instrux-render-") as folder:
-        watched = shares_this_machine(options)
-
-        def build(pipeline) -> None:
-            _ = (
-                pipeline
-                | "Read" >> ReadUnits(plan.units)
-                | "Render" >> RenderedBlobs(plan, folder if watched else "")
-                | "Write" >> WrittenFiles([str(job.output.folder) for job in plan.jobs])
-                | "Finish" >> FinishedSplits(plan, settings)
-            )
-
-        def watch() -> None:
-            shown.update(before + total_done(folder))
-
-        run_pipeline(build, options, watch=watch if watched else None)
+        _finish_progress(runner.shown, made)
 
 
 def _problem(job: SplitJob) -> str:
