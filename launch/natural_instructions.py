@@ -1,6 +1,8 @@
-"""The stage `score`, and what the command `instrux score` does: Natural Instructions' own scores."""
+"""The stages `score` and `scaling`, and `instrux score`: Natural Instructions' own scores."""
 
 import argparse
+import dataclasses
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from instrux.data.files import write_atomically, write_json_atomically
 from instrux.data.natural_instructions_files import DATASET
 from instrux.data.natural_instructions_release import DEFAULT_RELEASE, fetch_natural_instructions
 from instrux.data.natural_instructions_splits import release_facts
@@ -20,6 +23,8 @@ from instrux.evaluation.natural_instructions import NaturalInstructionsScores, S
 from instrux.evaluation.natural_instructions_baselines import BASELINES, baseline_predictions
 from instrux.evaluation.predictions import read_predictions
 from instrux.evaluation.published_tk_instruct import results_table
+from instrux.evaluation.tk_instruct_scaling import Axis, ScalingPoint, published_points
+from instrux.evaluation.tk_instruct_scaling import scaling as draw_scaling
 from instrux.progress import tell
 
 RELEASED_FILE = "predicted_examples.jsonl"
@@ -95,6 +100,48 @@ def score(
     scoring.write_released_predictions(folder / RELEASED_FILE, pairs)
     instances = scoring.read_released_predictions(folder / RELEASED_FILE, track=track)
     return _finish(instances, folder / SCORES_FILE, gpt2_merges=gpt2_merges)
+
+
+def scaling(*, axis: Axis, points: Mapping[float, str], out: str) -> Path:
+    """Draws a scaling plot of runs that were scored, beside the paper's points.
+
+    Writes `scaling_<axis>.png` and `.json` into `out`, and tells where on stdout.
+
+    Args:
+        axis: `tasks`, `instances` or `parameters`.
+        points: number of tasks, of instances a task or of parameters -> that run's evaluation.
+        out: folder to write.
+
+    Raises:
+        InputError: a run was not scored, or there is no such axis.
+    """
+    own = [
+        ScalingPoint(value, _scored_rouge_l(Path(folder)))
+        for value, folder in sorted(points.items())
+    ]
+    drawing = draw_scaling(axis, own)
+    picture = Path(out) / f"{drawing.name}.png"
+    write_atomically(picture, [drawing.png])
+    write_json_atomically(
+        picture.with_suffix(".json"),
+        {
+            "axis": axis,
+            "here": [dataclasses.asdict(point) for point in own],
+            "published": [dataclasses.asdict(point) for point in published_points(axis)],
+        },
+    )
+    print(picture)
+    return picture
+
+
+def _scored_rouge_l(evaluation: Path) -> float:
+    path = _step_folder(evaluation) / SCORES_FILE
+    try:
+        return float(json.loads(path.read_bytes())["tracks"][0]["rougeL"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: no scores there ({error}); the stage `score` writes them."
+        ) from error
 
 
 def score_files(

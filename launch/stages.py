@@ -25,6 +25,7 @@ _FUNCTIONS = {
     "select": "launch.select_checkpoint:select",
     "evaluate": "launch.evaluate:evaluate",
     "score": "launch.natural_instructions:score",
+    "scaling": "launch.natural_instructions:scaling",
     "report": "launch.report:report",
 }
 NAMES = tuple(_FUNCTIONS)

@@ -31,7 +31,7 @@ import seqio
 from seqio.utils import Feature
 
 from instrux.data import registration
-from instrux.data.natural_instructions_files import DATASET
+from instrux.data.natural_instructions_files import DATASET, find_task_file
 from instrux.data.natural_instructions_template import NaturalInstructionsTemplate
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.sources_natural_instructions import NaturalInstructionsSource
@@ -176,11 +176,17 @@ def _add_with_options(match: re.Match[str]) -> str:
 
 
 def _add_by_other_name(match: re.Match[str]) -> str:
-    """Finds the tasks that other releases name otherwise, and says of others what is unknown."""
+    """Finds tasks that other releases name otherwise, and task files that are on no list."""
     known = {registered_name(name): row for name, row in by_name().items()}
-    if match[0] not in known:
-        raise InputError(f"unknown task {match[0]!r}.{did_you_mean(match[0], known)}")
-    return registered_name(known[match[0]].name)
+    if match[0] in known:
+        return registered_name(known[match[0]].name)
+    name = match[0].removeprefix(PREFIX)
+    try:
+        find_task_file([name])
+    except InputError as error:
+        mend = f"{did_you_mean(match[0], known)} It is on no official list, and {error}"
+        raise InputError(f"unknown task {match[0]!r}.{mend}") from error
+    return add(prompted_task(NaturalInstructionsTask(name, "", "excluded", "excluded", "")))
 
 
 def _register() -> None:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from instrux.errors import InputError
 from instrux.evaluation import natural_instructions as scoring
 from instrux.evaluation.predictions import Prediction, write_predictions
 from launch import cli
@@ -104,3 +105,20 @@ def test_a_fetched_archive_is_read_once_and_summed_up(tmp_path, tasks, monkeypat
     captured = capsys.readouterr()
     assert captured.out.strip() == str(tmp_path / "cache" / "natural-instructions-v2.8")
     assert "1 tasks of 1 categories" in captured.err
+
+
+def test_scored_runs_are_drawn_beside_the_papers(tmp_path, capsys):
+    for name, score in (("few", 10.0), ("many", 20.0)):
+        folder = tmp_path / name / "eval" / "5"
+        (folder / "predictions").mkdir(parents=True)
+        content = {"tracks": [{"name": "default", "rougeL": score}]}
+        (folder / stage.SCORES_FILE).write_text(json.dumps(content))
+    points = {8: str(tmp_path / "few" / "eval"), 32: str(tmp_path / "many" / "eval")}
+    path = stage.scaling(axis="tasks", points=points, out=str(tmp_path / "out"))
+    assert path.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(path.with_suffix(".json").read_text())
+    assert told["here"] == [{"value": 8, "rougeL": 10.0}, {"value": 32, "rougeL": 20.0}]
+    assert capsys.readouterr().out.strip() == str(path)
+    (tmp_path / "few" / "eval" / "5" / stage.SCORES_FILE).unlink()
+    with pytest.raises(InputError, match="the stage `score` writes them"):
+        stage.scaling(axis="tasks", points=points, out=str(tmp_path / "out"))

@@ -48,6 +48,15 @@ def test_the_other_name_of_a_task_finds_it():
     assert found == "ni_task968_xcopa_cause_effect_classification"
 
 
+def test_a_task_of_ones_own_needs_nothing_but_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTRUX_MIRROR", str(tmp_path))
+    (tmp_path / "task9002_acme_faq.json").write_text("{}")
+    name = registration.find_name("ni_task9002_acme_faq")
+    assert dict(registration.prompted_task(name).splits) == {"train": "train"}
+    with pytest.raises(InputError, match=r"on no official list, and no task file task9003_x\.json"):
+        registration.find_name("ni_task9003_x")
+
+
 @pytest.mark.slow
 def test_registration_takes_under_two_seconds_of_the_processor():
     program = (
