@@ -103,9 +103,8 @@ def test_every_package_is_listed_for_the_wheel():
         tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     )
     on_disk = {_module_name(path) for path in _modules() if path.name == "__init__.py"}
-    on_disk |= {"instrux_gin"} | {
-        f"instrux_gin.{folder.name}" for folder in (ROOT / "gin").iterdir() if folder.is_dir()
-    }
+    folders = {path.parent.relative_to(ROOT / "gin") for path in (ROOT / "gin").rglob("*.gin")}
+    on_disk |= {"instrux_gin"} | {".".join(["instrux_gin", *path.parts]) for path in folders}
     assert listed == on_disk
 
 

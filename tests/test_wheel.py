@@ -31,11 +31,20 @@ def test_the_wheel_runs_a_recipe_from_its_own_files(tmp_path):
         shutil.copytree(ROOT / name, source / name)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
+    data = [
+        path.relative_to(source)
+        for path in source.rglob("*")
+        if path.suffix in (".csv", ".gin", ".html", ".json", ".yaml")
+    ]
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(source)],
         check=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
+    names = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert [str(path) for path in data if path.name not in names] == []
+    held = sum(name.endswith("templates.yaml") for name in zipfile.ZipFile(wheel).namelist())
+    assert held == sum(path.name == "templates.yaml" for path in data)
     folder = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(folder)
     done = subprocess.run(
