@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from instrux.data.files import write_atomically, write_json_atomically
-from instrux.data.natural_instructions_files import DATASET
+from instrux.data.natural_instructions_files import DATASET, task_files
 from instrux.data.natural_instructions_release import DEFAULT_RELEASE, fetch_natural_instructions
 from instrux.data.natural_instructions_splits import release_facts
 from instrux.data.sources_natural_instructions import NaturalInstructionsSource
@@ -26,6 +26,8 @@ from instrux.evaluation.published_tk_instruct import results_table
 from instrux.evaluation.tk_instruct_scaling import Axis, ScalingPoint, published_points
 from instrux.evaluation.tk_instruct_scaling import scaling as draw_scaling
 from instrux.progress import tell
+from instrux.prompts.natural_instructions import load_task
+from instrux.prompts.natural_instructions_checks import check_task
 
 RELEASED_FILE = "predicted_examples.jsonl"
 SCORES_FILE = "natural_instructions.json"
@@ -51,6 +53,26 @@ def fetch(
     english = sum(fact.is_english for fact in facts)
     tell(f"{len(facts):,} tasks of {len(categories)} categories, {english:,} of them English")
     return folder
+
+
+def check(place: str) -> int:
+    """Tells on stdout every rule that a task file of a place breaks, and gives their number.
+
+    Args:
+        place: a checkout, an archive, a folder or one task file.
+    """
+    found = 0
+    files = task_files(place)
+    for path in files:
+        try:
+            problems = check_task(load_task(path))
+        except InputError as error:
+            problems = [str(error)]
+        for problem in problems:
+            print(problem)
+        found += len(problems)
+    tell(f"{len(files):,} task files, {found:,} things to look at")
+    return found
 
 
 def score_command(options: argparse.Namespace) -> NaturalInstructionsScores:

@@ -15,8 +15,13 @@ and, registered when first asked for,
                                    upper bound; two of the 119 tasks have no others
     tk_instruct_heldout_CATEGORY_train, tk_instruct_heldout_CATEGORY_test
                                    any one category held out and all others trained on, by the
-                                   rule of `natural_instructions_splits`, in English. This needs
-                                   the sources of all tasks: it reads the release that was fetched
+                                   rule of `natural_instructions_splits`, in English
+    tk_instruct_heldout{N}_seed{S}_train, tk_instruct_heldout{N}_seed{S}_test
+                                   the same for N categories that the seed draws
+    tk_instruct_nosynthetic_train, tk_instruct_nosynthetic_test
+                                   the official categories, without synthetic training tasks
+
+    The last three need the sources of all tasks: they read the release that was fetched.
 
 and all of these with options, as in `tk_instruct_train:pos_2_input:i64` (tasks/natural_instructions.py).
 
@@ -27,11 +32,13 @@ of theirs, up to 100.
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from instrux.data import registration
 from instrux.data.natural_instructions_splits import (
     TEST_CATEGORIES,
+    SplitLists,
+    TaskFacts,
     derive_splits,
     release_facts,
 )
@@ -81,18 +88,36 @@ def _add_supervised(match: re.Match[str]) -> str:
 
 
 @functools.cache
-def _splits_without(slug: str):
-    facts = release_facts()
-    categories = {category_slug(fact.category): fact.category for fact in facts}
+def _facts() -> tuple[TaskFacts, ...]:
+    return tuple(release_facts())
+
+
+def _without_category(match: re.Match[str]) -> SplitLists:
+    slug = match["category"]
+    categories = {category_slug(fact.category): fact.category for fact in _facts()}
     if slug not in categories:
         raise InputError(
             f"no task of the release has the category {slug!r}.{did_you_mean(slug, categories)}"
         )
-    return derive_splits(facts, test_categories=(categories[slug],))
+    return derive_splits(_facts(), test_categories=(categories[slug],))
 
 
-def _add_held_out(match: re.Match[str]) -> str:
-    lists = _splits_without(match["category"])
+def _without_drawn_categories(match: re.Match[str]) -> SplitLists:
+    number, seed = int(match["number"]), int(match["seed"])
+    english = sorted({fact.category for fact in _facts() if fact.is_english and fact.category})
+    if not 1 <= number < len(english):
+        raise InputError(f"{match[0]}: give a number of categories from 1 to {len(english) - 1}")
+    drawn = sorted(english, key=lambda name: seeded_rng(seed, name, "categories").random())
+    return derive_splits(_facts(), test_categories=tuple(drawn[:number]))
+
+
+def _without_synthetic(match: re.Match[str]) -> SplitLists:
+    del match
+    return derive_splits(_facts(), without_synthetic=True)
+
+
+def _add_derived(rule: Callable[[re.Match[str]], SplitLists], match: re.Match[str]) -> str:
+    lists = rule(match)
     split = match["split"]
     names = lists.train if split == "train" else lists.test
     return add_equal_mixture(match[0], (_in_split(name, split) for name in names))
@@ -130,11 +155,19 @@ def _register() -> None:
     registration.add_name_family(
         "tk_instruct_supervised_train", "tk_instruct_supervised_train", _add_supervised
     )
-    registration.add_name_family(
-        "tk_instruct_heldout_{CATEGORY}_train",
-        r"tk_instruct_heldout_(?P<category>\w+)_(?P<split>train|test)",
-        _add_held_out,
-    )
+    derived = {
+        ("tk_instruct_heldout{N}_seed{S}_train", r"heldout(?P<number>\d+)_seed(?P<seed>\d+)"): (
+            _without_drawn_categories
+        ),
+        ("tk_instruct_heldout_{CATEGORY}_train", r"heldout_(?P<category>\w+)"): _without_category,
+        ("tk_instruct_nosynthetic_train", "nosynthetic"): _without_synthetic,
+    }
+    for (spelling, pattern), rule in derived.items():
+        registration.add_name_family(
+            spelling,
+            rf"tk_instruct_{pattern}_(?P<split>train|test)",
+            functools.partial(_add_derived, rule),
+        )
 
 
 _register()

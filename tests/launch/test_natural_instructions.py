@@ -122,3 +122,13 @@ def test_scored_runs_are_drawn_beside_the_papers(tmp_path, capsys):
     (tmp_path / "few" / "eval" / "5" / stage.SCORES_FILE).unlink()
     with pytest.raises(InputError, match="the stage `score` writes them"):
         stage.scaling(axis="tasks", points=points, out=str(tmp_path / "out"))
+
+
+def test_task_files_are_held_against_their_rules(tasks, capsys):
+    (tasks / "task002_broken.json").write_text("{")
+    assert cli.main(["check", str(tasks)]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "task002_broken.json: not a JSON file" in lines[0]
+    assert "task033_winogrande_answer_generation: 1 positive examples; 2 are the least" in lines
+    assert "2 task files" in err

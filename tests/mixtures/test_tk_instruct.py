@@ -69,9 +69,9 @@ def release(tmp_path, monkeypatch):
     write("task9001_ours", "Question Answering", "ours")
     monkeypatch.setenv("INSTRUX_MIRROR", str(tmp_path))
     monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path / "cache"))
-    tk_instruct._splits_without.cache_clear()
+    tk_instruct._facts.cache_clear()
     yield
-    tk_instruct._splits_without.cache_clear()
+    tk_instruct._facts.cache_clear()
 
 
 def test_any_category_can_be_held_out_with_all_that_shares_its_sources(release):
@@ -84,6 +84,20 @@ def test_any_category_can_be_held_out_with_all_that_shares_its_sources(release):
     }
     with pytest.raises(InputError, match="Did you mean 'question_answering'"):
         registration.find_name("tk_instruct_heldout_question_answerin_train")
+
+
+def test_drawn_categories_follow_the_seed_and_synthetic_tasks_can_be_left_out(release):
+    first = _members("tk_instruct_heldout1_seed0_test")
+    drawn = [_members(f"tk_instruct_heldout1_seed{seed}_test") for seed in range(12)]
+    assert first in drawn
+    assert any(members != first for members in drawn)
+    for seed in range(3):
+        train = {name.split(":")[0] for name in _members(f"tk_instruct_heldout1_seed{seed}_train")}
+        test = {name.split(":")[0] for name in _members(f"tk_instruct_heldout1_seed{seed}_test")}
+        assert not train & test
+    with pytest.raises(InputError, match="from 1 to 2"):
+        registration.find_name("tk_instruct_heldout3_seed0_train")
+    assert "ni_task9001_ours" in _members("tk_instruct_nosynthetic_train")
 
 
 def test_the_supervised_mixture_trains_on_what_is_not_tested():
