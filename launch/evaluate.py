@@ -13,7 +13,7 @@ from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
 from instrux.training.mesh import MeshShape
 from launch import declarations
-from launch.reading import find_run, opened
+from launch.reading import find_foreign, find_run, opened
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def evaluate(
     mesh: MeshShape | None = None,
     compile_cache: str | bool = True,
     module_imports: Sequence[str] = (),
+    checkpoint: str | None = None,
 ) -> EvaluateResult:
     """Evaluates a checkpoint; a task already evaluated with the same settings is not done again.
 
@@ -83,11 +84,24 @@ def evaluate(
         mesh: sizes of the mesh's axes; all devices on `data` where None.
         compile_cache: False for none, True for the cache folder, or a folder.
         module_imports: modules of the user's own mixtures.
+        checkpoint: a Hugging Face folder or a T5X checkpoint to evaluate in place of a run of
+            ours; `model_dir` then gets the results and need not exist. Its vocabulary is
+            `vocabulary`, or lies with it.
 
     Raises:
         InputError: no such run, checkpoint, task or split; or the vocabulary is another.
     """
-    run = find_run(model_dir, step=step, vocabulary=vocabulary)
+    if checkpoint is None:
+        run = find_run(model_dir, step=step, vocabulary=vocabulary)
+    else:
+        run = find_foreign(
+            checkpoint,
+            out=model_dir,
+            step=step,
+            vocabulary=vocabulary,
+            inputs_length=inputs_length,
+            targets_length=targets_length,
+        )
     selected = select_tasks(
         data_dir,
         [*tasks, *declarations.tasks_of(mixtures, module_imports)],

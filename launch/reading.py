@@ -15,8 +15,10 @@ from instrux.data.selected_step import SELECTED, read_selected, step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.reader import Reader, ReadingSettings
+from instrux.interop.parameters import Weights, count_tensors, load
 from instrux.models.host_memory import keep_freed_memory
 from instrux.models.t5 import T5
+from instrux.progress import progress
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, load_params
 from instrux.training.mesh import (
@@ -27,6 +29,7 @@ from instrux.training.mesh import (
     parameter_shardings,
 )
 from instrux.training.run_folder import RunDescription
+from launch import foreign
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,15 @@ class RunToRead:
         description: the run's model and vocabulary.
         fingerprint: digest of the checkpoint's files, names and sizes and Orbax's own record of
             when it wrote them; no array is read for it.
+        weights: where the parameters lie if that is no run of ours; then `model_dir` is where
+            results go.
     """
 
     model_dir: Path
     step: int
     description: RunDescription
     fingerprint: str
+    weights: Weights | None = None
 
 
 def find_run(
@@ -77,6 +83,48 @@ def find_run(
             f"{folder / str(number)}: written anew since it was selected; run `instrux select` again."
         )
     return RunToRead(Path(model_dir), number, description, fingerprint)
+
+
+def find_foreign(
+    checkpoint: str,
+    *,
+    out: str,
+    step: int | str | None,
+    vocabulary: VocabularySpec | str | None,
+    inputs_length: int | None,
+    targets_length: int | None,
+) -> RunToRead:
+    """Finds a T5X or Hugging Face checkpoint, to be read as a run of ours would be.
+
+    Args:
+        checkpoint: its path.
+        out: the folder that gets results.
+        step: which of several T5X checkpoints in the folder; the newest where None.
+        vocabulary: its vocabulary; that which lies with it where None.
+        inputs_length: longest inputs; 1,024 where None, as T0 has them.
+        targets_length: longest targets; 256 where None.
+
+    Raises:
+        InputError: it cannot be read, or there is no vocabulary or another model's.
+    """
+    if isinstance(step, str):
+        raise InputError(f"{checkpoint}: step {step!r} is a run's; give a number or nothing.")
+    weights = foreign.open_weights(checkpoint, step=step)
+    spec = VocabularySpec.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
+    spec = foreign.vocabulary_of(weights) if spec is None else spec
+    if spec is None:
+        raise InputError(
+            f"{checkpoint}: no vocabulary lies there (spiece.model); give `vocabulary`, a"
+            " SentencePiece model or `bytes`."
+        )
+    foreign.check_vocabulary(weights, spec)
+    description = RunDescription.of(
+        weights.config,
+        spec,
+        inputs_length=1024 if inputs_length is None else inputs_length,
+        targets_length=256 if targets_length is None else targets_length,
+    )
+    return RunToRead(Path(out), weights.step, description, foreign.fingerprint(weights), weights)
 
 
 def _check_vocabulary(
@@ -157,7 +205,11 @@ def _load(run: RunToRead, model: T5, devices: Mesh) -> Any:
         shapes,
         shardings,
     )
-    return load_params(run.model_dir, abstract, step=run.step).params
+    if run.weights is None:
+        return load_params(run.model_dir, abstract, step=run.step).params
+    total = count_tensors(run.weights.config)
+    with progress("reading", total=total, unit="tensors") as shown:
+        return load(run.weights, abstract, shown.update)
 
 
 def _place(array: np.ndarray, devices: Mesh, ways: int) -> jax.Array:

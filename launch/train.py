@@ -17,13 +17,16 @@ import optax
 from jax.sharding import Mesh
 
 from instrux.data.packed import PackSettings
+from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
+from instrux.interop.parameters import count_tensors, load
 from instrux.models.host_memory import keep_freed_memory
 from instrux.models.t5 import T5, T5Config
-from instrux.progress import tell
+from instrux.progress import progress, tell
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import (
     Checkpoints,
+    LoadedParams,
     Position,
     check_can_write,
     latest_step,
@@ -37,7 +40,7 @@ from instrux.training.program import Program
 from instrux.training.run_folder import RunDescription
 from instrux.training.schedules import constant
 from instrux.training.train_step import StepSettings, TrainState
-from launch import training_data
+from launch import foreign, training_data
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 
@@ -94,7 +97,8 @@ def train(
         pack_online: with `mixture`, whether a row holds several examples.
         use_cached: with `mixture`, whether to read the SeqIO cache in `data_dir`.
         module_imports: with `mixture`, modules that register it.
-        initial_checkpoint_path: a run's folder or one of its step folders, whose parameters a new
+        initial_checkpoint_path: a run's folder or one of its step folders, a T5X checkpoint or a
+            Hugging Face folder (docs/checkpoints.md), whose parameters a new
             run starts from, with a fresh optimiser at step 0; ignored once the run has a
             checkpoint of its own.
         optimizer: its description; None for Adafactor as T5X has it.
@@ -259,10 +263,23 @@ def _start(
         return restored
     if initial_checkpoint_path is None:
         return program.init(), Position(0)
-    _check_same_vocabulary(initial_checkpoint_path, description)
-    loaded = load_params(initial_checkpoint_path, program.abstract_state.params)
+    loaded = _initial_params(program, initial_checkpoint_path, description)
     tell(f"train: parameters of {initial_checkpoint_path}, step {loaded.step:,}")
     return program.start_from(loaded.params), Position(0)
+
+
+def _initial_params(program: Program, path: str, description: RunDescription) -> LoadedParams:
+    if foreign.kind_of(path) == foreign.OURS:
+        _check_same_vocabulary(path, description)
+        return load_params(path, program.abstract_state.params)
+    weights = foreign.open_weights(path)
+    foreign.check_same_model(weights, description.model)
+    vocabulary = foreign.vocabulary_of(weights)
+    if vocabulary is not None and vocabulary.digest() != description.vocabulary_digest:
+        raise _other_vocabulary(path, vocabulary, description)
+    with progress("train: reading", total=count_tensors(weights.config), unit="tensors") as shown:
+        params = load(weights, program.abstract_state.params, shown.update)
+    return LoadedParams(params, weights.step)
 
 
 def _check_same_vocabulary(initial_checkpoint_path: str, description: RunDescription) -> None:
@@ -272,10 +289,16 @@ def _check_same_vocabulary(initial_checkpoint_path: str, description: RunDescrip
         return
     earlier = RunDescription.read(run)
     if earlier.vocabulary_digest != description.vocabulary_digest:
-        raise InputError(
-            f"{initial_checkpoint_path}: trained with the vocabulary {earlier.vocabulary}, whose content"
-            f" differs from {description.vocabulary}; pack again with the former."
-        )
+        raise _other_vocabulary(initial_checkpoint_path, earlier.vocabulary, description)
+
+
+def _other_vocabulary(
+    path: str, vocabulary: VocabularySpec, description: RunDescription
+) -> InputError:
+    return InputError(
+        f"{path}: trained with the vocabulary {vocabulary}, whose content differs from"
+        f" {description.vocabulary}; pack again with the former."
+    )
 
 
 def _total_peak(mesh: Mesh, peak_flops: float | None) -> float | None:

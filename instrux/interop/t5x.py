@@ -28,7 +28,7 @@ from instrux.interop.parameters import (
     parameters,
     pieces,
 )
-from instrux.interop.t5x_arrays import StoredArray, ZarrWriter, stored_arrays
+from instrux.interop.t5x_arrays import StoredArray, ZarrArray, ZarrWriter, stored_arrays
 from instrux.models.t5 import T5Config
 
 INDEX = "checkpoint"
@@ -129,15 +129,22 @@ class T5XCheckpoint(Weights):
         self._check()
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
-        """Reads one tensor; of a scanned parameter all layers, which are kept until the next."""
+        """Reads one tensor.
+
+        Where the chunks of a scanned parameter hold many layers, all are read and kept until
+        another parameter is asked for.
+        """
         if name.endswith("relpos_bias.rel_embedding"):
             return self._table(name.partition(".")[0])
         key = _key(name, layer, scanned=self.layout.scanned)
         if layer is None or not self.layout.scanned:
             return _join_heads(name, self._arrays[key].read())
+        array = self._arrays[key]
+        if isinstance(array, ZarrArray) and array.has_slices(_SCAN_AXIS):
+            return _join_heads(name, array.read(layer, axis=_SCAN_AXIS))
         if self._held is None or self._held[0] != key:
             self._held = None
-            self._held = (key, np.moveaxis(self._arrays[key].read(), _SCAN_AXIS, 0))
+            self._held = (key, np.moveaxis(array.read(), _SCAN_AXIS, 0))
         return _join_heads(name, np.ascontiguousarray(self._held[1][layer]))
 
     def _table(self, stack: str) -> np.ndarray:

@@ -5,8 +5,9 @@ taken, and it has to be a folder of the checkpoint; shapes and dtypes are checke
 asked for.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,30 +73,46 @@ class ZarrArray:
     folder: Path
     shape: tuple[int, ...]
 
-    def read(self) -> np.ndarray:
-        """Reads it whole.
+    def read(self, index: int | None = None, *, axis: int = 0) -> np.ndarray:
+        """Reads it whole, or one index of an axis.
 
         Raises:
             CheckpointFormatError: the folder is absent, incomplete or damaged.
         """
+        where: list[Any] = [slice(None)] * len(self.shape)
+        if index is not None:
+            where[axis] = index
+        with self._telling_damage():
+            array = self._open()[tuple(where)].read().result()
+        # T5X's second version stored the bits of bfloat16 as integers.
+        return array.view(FLOAT_DTYPES["bfloat16"]) if array.dtype == np.uint16 else array
+
+    def has_slices(self, axis: int) -> bool:
+        """Whether every index of an axis has chunks of its own, so that it is read alone."""
+        with self._telling_damage():
+            return self._open().chunk_layout.read_chunk.shape[axis] == 1
+
+    def _open(self) -> Any:
         spec = {
             "driver": "zarr",
             "kvstore": {"driver": "file", "path": f"{self.folder}/"},
             "fill_missing_data_reads": False,
         }
+        stored = tensorstore.open(spec, open=True, read=True).result()
+        self._check(stored)
+        return stored
+
+    @contextlib.contextmanager
+    def _telling_damage(self) -> Iterator[None]:
         try:
-            stored = tensorstore.open(spec, open=True, read=True).result()
-            self._check(stored)
-            array = stored.read().result()
+            yield
+        except CheckpointFormatError:
+            raise
         except (ValueError, OSError) as error:
-            if isinstance(error, CheckpointFormatError):
-                raise
             raise CheckpointFormatError(
                 f"{self.folder}: {self.name} cannot be read ({_first_line(error)}); copy the"
                 " checkpoint again."
             ) from error
-        # T5X's second version stored the bits of bfloat16 as integers.
-        return array.view(FLOAT_DTYPES["bfloat16"]) if array.dtype == np.uint16 else array
 
     def _check(self, stored: Any) -> None:
         if tuple(stored.shape) != self.shape:

@@ -1,6 +1,7 @@
 """The stages `evaluate` and `predict` on a saved run, and what they say of the user's mistakes."""
 
 import json
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,8 +15,11 @@ from instrux.evaluation.results import read_results, same_results
 from instrux.models.t5 import T5, T5Config
 from instrux.training.checkpoints import save_run
 from instrux.training.run_folder import RunDescription
+from launch import cli
+from launch.convert import convert
 from launch.evaluate import evaluate
 from launch.predict import predict
+from launch.report import RunForReport, report
 
 BYTES = VocabularySpec.parse("bytes")
 
@@ -91,6 +95,63 @@ def test_evaluate_writes_results_and_a_second_time_does_nothing(model_dir, data_
     again = _evaluate(model_dir, data_dir, groups={"acme_*": "held-out prompts"})
     assert "complete, skipped" in capsys.readouterr().err
     assert same_results(again.results, made.results)
+
+
+def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
+    model_dir, data_dir, tmp_path, capsys
+):
+    convert(("instrux", model_dir), ("hf", str(tmp_path / "hf")))
+    made = _evaluate(model_dir, data_dir)
+    arguments = [
+        "evaluate",
+        "--hf",
+        str(tmp_path / "hf"),
+        "--data_dir",
+        data_dir,
+        "--task",
+        "acme*",
+    ]
+    arguments += ["--batch_size", "4", "--out", str(tmp_path / "out"), "--inputs_length", "32"]
+    capsys.readouterr()
+    assert cli.main([*arguments, "--targets_length", "8"]) == 0
+    path = tmp_path / "out" / "eval" / "7" / "results.json"
+    assert capsys.readouterr().out.strip() == str(path)
+    found = read_results(path)
+    assert [t.metrics for t in found.tasks] == [t.metrics for t in made.results.tasks]
+    predictions = Path("predictions") / "acme_ranked.jsonl"
+    assert (path.parent / predictions).read_text() == (made.folder / predictions).read_text()
+    assert cli.main([*arguments, "--targets_length", "8"]) == 0
+    assert "complete, skipped" in capsys.readouterr().err
+    report(runs=[RunForReport(name="theirs", model_dir=str(tmp_path / "out"))], out=tmp_path)
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give --gin_file for a run, or --hf for a folder"),
+        (["--hf", "x", "--gin_file", "y", "--data_dir", "d", "--task", "t"], "--hf takes no"),
+        (["--hf", "x", "--task", "t"], "--hf needs --data_dir"),
+        (["--hf", "/nowhere", "--task", "t", "--data_dir", "d"], "/nowhere: no such file"),
+        (["--gin_file", "y", "--max_examples", "3"], "--max_examples goes with --hf"),
+    ],
+)
+def test_a_mistake_with_a_folder_is_one_line(capsys, arguments, told):
+    assert cli.main(["evaluate", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_folder_without_a_vocabulary_is_told(model_dir, data_dir, tmp_path):
+    convert(("instrux", model_dir), ("hf", str(tmp_path / "hf")))
+    (tmp_path / "hf" / "tokenizer_config.json").unlink()
+    with pytest.raises(InputError, match=r"no vocabulary lies there \(spiece.model\)"):
+        _evaluate(str(tmp_path / "out"), data_dir, checkpoint=str(tmp_path / "hf"))
+    made = _evaluate(
+        str(tmp_path / "out"), data_dir, checkpoint=str(tmp_path / "hf"), vocabulary="bytes"
+    )
+    assert made.results.step == 7
 
 
 def test_predict_gives_the_scores_that_evaluate_found(model_dir, data_dir, tmp_path):

@@ -2,6 +2,7 @@ import dataclasses
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from instrux.training.checkpoints import load_run
 from instrux.training.mesh import MeshShape
 from instrux.training.metrics_log import read_metrics
 from launch import gin_config, train
+from launch.convert import convert
 
 TINY_RUN = Path(__file__).parents[1] / "instrux" / "training" / "tiny_run.py"
 RUNS = sorted((Path(__file__).parents[2] / "gin" / "runs").glob("*.gin"))
@@ -84,6 +86,60 @@ def test_a_run_starts_from_anothers_parameters(undisturbed, data_dir, tmp_path):
     assert numbers(tmp_path)[0]["step"] == 1
 
 
+@pytest.mark.parametrize("kind", ["t5x", "hf"])
+def test_a_run_starts_from_checkpoints_of_other_systems(undisturbed, data_dir, tmp_path, kind):
+    foreign = str(tmp_path / "foreign")
+    convert(("instrux", str(undisturbed)), (kind, foreign))
+    train_tiny(tmp_path / "ours", data_dir, train_steps=2, initial_checkpoint_path=str(undisturbed))
+    train_tiny(tmp_path / "theirs", data_dir, train_steps=2, initial_checkpoint_path=foreign)
+    assert numbers(tmp_path / "theirs") == numbers(tmp_path / "ours")
+    # Once there is a checkpoint of its own, the initial one is not looked at.
+    shutil.rmtree(foreign)
+    train_tiny(tmp_path / "theirs", data_dir, train_steps=3, initial_checkpoint_path=foreign)
+    assert numbers(tmp_path / "theirs")[-1]["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        (
+            "hf",
+            {"mlp_dim": 32},
+            r"wi_0.kernel is of shape \[2, 8, 16\] .* \[2, 8, 32\] in this run",
+        ),
+        ("t5x", {"num_heads": 4}, r"is of shape .* choose the model's gin file"),
+        ("hf", {"mlp_activations": ("relu", "linear")}, r"has mlp_activations = \('gelu'"),
+        (
+            "hf",
+            {"layer_norm_epsilon": 1e-5},
+            "has layer_norm_epsilon = 1e-06, this run's has 1e-05",
+        ),
+    ],
+)
+def test_another_systems_model_has_to_be_the_runs(
+    undisturbed, data_dir, tmp_path, kind, changes, told
+):
+    convert(("instrux", str(undisturbed)), (kind, str(tmp_path / "foreign")))
+    with pytest.raises(InputError, match=told):
+        train_tiny(
+            tmp_path / "run",
+            data_dir,
+            model=dataclasses.replace(tiny_run.CONFIG, **changes),
+            initial_checkpoint_path=str(tmp_path / "foreign"),
+        )
+
+
+def test_another_systems_vocabulary_has_to_be_the_runs(
+    undisturbed, data_dir, tmp_path, shared_data
+):
+    foreign = tmp_path / "foreign"
+    convert(("instrux", str(undisturbed)), ("hf", str(foreign)))
+    (foreign / "tokenizer_config.json").unlink()
+    shutil.copy(shared_data / "vocab" / "t5_32000.model", foreign / "spiece.model")
+    with pytest.raises(InputError, match=r"spiece.model:100, whose content differs from bytes:5"):
+        train_tiny(tmp_path / "run", data_dir, initial_checkpoint_path=str(foreign))
+
+
 def test_the_run_is_described_in_its_folder(undisturbed):
     run = load_run(undisturbed)
     assert run.model.config == tiny_run.CONFIG and run.step == 8
@@ -109,7 +165,7 @@ def test_the_run_is_described_in_its_folder(undisturbed):
         ({"batch_size": 7, "microbatches": 2}, r"batch_size is 7; it must be a multiple of 2"),
         ({"mesh": MeshShape(tensor=3)}, r"axis 'data' cannot take the rest: 1 devices"),
         ({"train_steps": 0}, r"train_steps is 0"),
-        ({"initial_checkpoint_path": "/nowhere"}, r"/nowhere: no checkpoints here"),
+        ({"initial_checkpoint_path": "/nowhere"}, r"/nowhere: no such file or folder"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_trained(data_dir, tmp_path, settings, told):

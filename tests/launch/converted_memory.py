@@ -1,0 +1,64 @@
+"""Converts a model of some 300 MB through every format and prints how much memory that took.
+
+Run by test_convert.py in a process of its own, because a process's peak never goes down.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from instrux.interop.huggingface import write_folder
+from instrux.interop.parameters import Weights, parameters
+from instrux.models.t5 import T5Config
+from launch.convert import ConvertSettings, convert
+
+SIZES = {"vocab_size": 384, "head_dim": 64, "num_heads": 8}
+LARGE = T5Config(**SIZES, emb_dim=512, mlp_dim=2048, num_encoder_layers=10, num_decoder_layers=8)
+SMALL = T5Config(**SIZES, emb_dim=8, mlp_dim=8, num_encoder_layers=1, num_decoder_layers=1)
+
+
+class Random(Weights):
+    """Weights that are drawn when they are asked for."""
+
+    def __init__(self, config):
+        self.path, self.config, self.step = Path("random"), config, 3
+        self._shapes = {p.name: p.shape for p in parameters(config)}
+
+    def read(self, name, layer):
+        seed = sum(map(ord, name)) + 1000 * (0 if layer is None else layer)
+        return np.random.default_rng(seed).standard_normal(self._shapes[name], np.float32)
+
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def way(folder, config, shard_bytes=10**8):
+    """Hugging Face to ours to scanned T5X to ours to T5X to Hugging Face: the peak after each."""
+    folder.mkdir(parents=True)
+    write_folder(folder / "hf", Random(config), shard_bytes=shard_bytes)
+    path = ("hf", str(folder / "hf"))
+    peaks = {}
+    for number, (kind, scanned) in enumerate(
+        [("instrux", False), ("t5x", True), ("instrux", False), ("t5x", False), ("hf", False)]
+    ):
+        target = (kind, str(folder / str(number)))
+        convert(path, target, vocabulary="bytes:100", settings=ConvertSettings(scanned=scanned))
+        peaks[f"{path[0]} to {kind}, {scanned=}"] = peak_mib()
+        path = target
+    for name in (folder / "hf").glob("*.safetensors*"):
+        assert name.stat().st_size > 0
+    return peaks
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    way(out / "small", SMALL)  # loads every library
+    before = peak_mib()
+    peaks = way(out / "large", LARGE)
+    total = sum(4 * int(np.prod(p.stacked_shape)) for p in parameters(LARGE)) / 2**20
+    growth = {name: round(peak - before) for name, peak in peaks.items()}
+    print(json.dumps({"model_mib": round(total), "growth_mib": growth}))
