@@ -14,78 +14,24 @@ import numpy as np
 
 import instrux
 from instrux.data.export_card import Card, CardTask, HeldOutData
-from instrux.data.export_files import Format, check_format, file_chunks, in_batches, row_of
+from instrux.data.export_files import file_chunks, in_batches, row_of
+from instrux.data.export_settings import ExportSettings, ExportTask
 from instrux.data.export_spill import Spill
 from instrux.data.files import as_path, write_atomically
 from instrux.data.left_out import LeftOutTask, leave_out, told
 from instrux.data.manifest import CompletedFolder, FileRecord, Manifest, library_versions
-from instrux.data.rendered import RenderedSplit, RenderManifest
+from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_manifests
 from instrux.data.sampling import TaskSample, draw, permuted
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
+
+__all__ = ["ExportResult", "ExportSettings", "ExportTask", "export"]
 
 EXPORT_FORMAT = 1  # raise it when the same settings would give other rows
 CARD_NAME = "README.md"
 
 _BATCH = 1_000
 _SPILL_PREFIX = ".export-"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportTask:
-    """A task of the mixture.
-
-    Attributes:
-        name: its name in the mixture.
-        rendered: its name among the rendered tasks, which a twin for rank classification shares.
-        rate: its mixing rate.
-        dataset: `dataset` or `dataset/config`.
-        licence: the licence tag of its dataset, or None.
-    """
-
-    name: str
-    rendered: str
-    rate: float
-    dataset: str
-    licence: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """What is exported, and how.
-
-    Attributes:
-        mixture: the mixture's name.
-        format: `jsonl` or `parquet`.
-        split: the rendered split.
-        num_examples: rows in all, drawn by the rates and shuffled; None is every rendered example
-            once, task after task.
-        seed: chooses examples and their order, where they are drawn.
-        shard_size: rows a file.
-        leave_out: globs over names of tasks and datasets that are not exported.
-        leave_out_missing: whether tasks that are not rendered are left out.
-    """
-
-    mixture: str
-    format: Format
-    split: str = "train"
-    num_examples: int | None = None
-    seed: int = 0
-    shard_size: int = 100_000
-    leave_out: tuple[str, ...] = ()
-    leave_out_missing: bool = False
-
-    def __post_init__(self) -> None:
-        check_format(self.format)
-        for name in ("num_examples", "shard_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"export {self.mixture}: {name} is {value}; give 1 or more")
-
-    def folder(self, data_dir: str | Path) -> Path:
-        """Where it goes if no other folder is named."""
-        drawn = "" if self.num_examples is None else f"-{self.num_examples}-seed{self.seed}"
-        return as_path(data_dir) / "exported" / f"{self.mixture}-{self.split}{drawn}-{self.format}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,19 +146,10 @@ def _parts(
     settings: ExportSettings, data_dir: str | Path, tasks: Sequence[ExportTask]
 ) -> list[_Part]:
     splits = {task.name: RenderedSplit(data_dir, task.rendered, settings.split) for task in tasks}
-    manifests: dict[str, RenderManifest] = {}
-    problems: list[str] = []
-    for name, split in splits.items():
-        try:
-            manifests[name] = split.manifest()
-        except InputError as error:
-            problems.append(str(error))
-    if problems:
-        others = f" (and {len(problems) - 1} more tasks)" if len(problems) > 1 else ""
-        raise InputError(
-            f"export {settings.mixture}: {problems[0]}{others} To export without: "
-            "--leave_out_missing."
-        )
+    try:
+        manifests = rendered_manifests(splits)
+    except InputError as error:
+        raise InputError(f"export {settings.mixture}: {error}") from error
     samples: dict[str, TaskSample] = {}
     if settings.num_examples is not None:
         samples = draw(

@@ -26,7 +26,7 @@ from instrux.data.packed_manifest import (
 )
 from instrux.data.packed_rows import RowLayout
 from instrux.data.packing_bounds import lower_bound
-from instrux.data.rendered import RenderedSplit, RenderManifest
+from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_manifests
 from instrux.data.sampling import TaskSample, draw
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
@@ -130,18 +130,10 @@ def _rendered(
     settings: PackSettings, data_dir: str | Path, rates: Mapping[str, float]
 ) -> tuple[dict[str, RenderedSplit], dict[str, RenderManifest]]:
     splits = {task: RenderedSplit(data_dir, task, settings.split) for task in rates}
-    manifests: dict[str, RenderManifest] = {}
-    problems: list[str] = []
-    for task, split in splits.items():
-        try:
-            manifests[task] = split.manifest()
-        except InputError as error:
-            problems.append(str(error))
-    if problems:
-        others = f" (and {len(problems) - 1} more tasks)" if len(problems) > 1 else ""
-        raise InputError(
-            f"pack {settings.mixture}: {problems[0]}{others} To pack without: --leave_out_missing."
-        )
+    try:
+        manifests = rendered_manifests(splits)
+    except InputError as error:
+        raise InputError(f"pack {settings.mixture}: {error}") from error
     for task, manifest in manifests.items():
         if not manifest.examples:
             raise InputError(

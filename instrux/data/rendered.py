@@ -147,6 +147,25 @@ class RenderedSplit:
         )
 
 
+def rendered_manifests(splits: Mapping[str, RenderedSplit]) -> dict[str, RenderManifest]:
+    """Reads the manifests of several splits, by the same names.
+
+    Raises:
+        InputError: one is not rendered; names the first and tells how many others.
+    """
+    manifests: dict[str, RenderManifest] = {}
+    problems: list[str] = []
+    for name, split in splits.items():
+        try:
+            manifests[name] = split.manifest()
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        others = f" (and {len(problems) - 1} more tasks)" if len(problems) > 1 else ""
+        raise InputError(f"{problems[0]}{others} To go on without: --leave_out_missing.")
+    return manifests
+
+
 def rendered_task_names(data_dir: str | os.PathLike[str]) -> list[str]:
     """The tasks that are rendered in a folder, whole, in order of name."""
     rendered = as_path(data_dir) / "rendered"
