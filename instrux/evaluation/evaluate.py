@@ -194,6 +194,7 @@ def evaluate_task(
             num_truncated_inputs=sum(len(ids) > limit for ids in inputs),
             settings_digest=settings_digest,
             seconds=round(time.monotonic() - started, 3),
+            num_rendered=task.about.examples,
             padding_share=_padding_share(reader.positions - positions, reader.tokens - tokens),
         ),
         predictions,

@@ -133,7 +133,8 @@ def _box_and_dots(axes: Axes, scores: Sequence[float], lane: int) -> None:
             lw=0.9,
             zorder=2,
         )
-        axes.plot([lane - half, lane + half], [median] * 2, color=colour, lw=2.6, zorder=3)
+        reach = 1.2 * half  # beyond the box, so that dots do not hide it
+        axes.plot([lane - reach, lane + reach], [median] * 2, color=colour, lw=2.6, zorder=3)
     x = lane + half * _beside_each_other(scores)
     axes.plot(x, scores, ls="", ms=3.6, mec="white", mew=0.3, alpha=0.9, zorder=3, **style)
 
@@ -145,7 +146,7 @@ def _beside_each_other(scores: Sequence[float], nearest: float = 3.0) -> np.ndar
         scores: heights of the dots, percent.
         nearest: dots that are less than this apart in height stand beside each other.
     """
-    places = (0.0, -0.5, 0.5, -0.95, 0.95)
+    places = (0.0, -0.5, 0.5, -0.95, 0.95, -0.25, 0.25, -0.72, 0.72)
     offsets = np.zeros(len(scores))
     last: dict[float, float] = {}  # place -> height of the last dot there
     for i in np.argsort(scores, kind="stable"):

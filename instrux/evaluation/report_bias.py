@@ -65,7 +65,10 @@ def bias_tables(arms: Sequence[Arm], *, seed: int = 0) -> list[BiasTable]:
     found = [_cells_of(arm) for arm in arms]
     return [
         table
-        for table in (_ranked_table(arms, found), _wino_bias_table(arms, found, seed))
+        for table in (
+            _ranked_table(arms, found),
+            *(_wino_bias_table(arms, found, kind, seed) for kind in _TYPES),
+        )
         if table is not None
     ]
 
@@ -96,7 +99,7 @@ def _ranked_table(arms: Sequence[Arm], found: Sequence[_ByDataset]) -> BiasTable
     ]
     return BiasTable(
         title=" and ".join(_RANKED[label] for label in shown),
-        detail=f"Accuracy over prompts, in percent, by ranking. {_details(shown, found, _RANKED)}",
+        detail=f"Accuracy over prompts, in percent, by ranking. {_details({label: _RANKED[label] for label in shown}, found)}",
         groups=tuple((_RANKED[label], len(_STATISTICS)) for label in shown),
         columns=tuple(statistic for _, statistic in keys),
         rows=(*rows, *_published(keys)),
@@ -113,16 +116,15 @@ def _own(by_dataset: _ByDataset, label: str, statistic: str) -> str:
 
 
 def _wino_bias_table(
-    arms: Sequence[Arm], found: Sequence[_ByDataset], seed: int
+    arms: Sequence[Arm], found: Sequence[_ByDataset], kind: str, seed: int
 ) -> BiasTable | None:
-    shown = [kind for kind in _TYPES if any(f"{kind}_{s}" in by for by in found for s in _SIDES)]
-    if not shown:
+    subsets = {f"{kind}_{side}": side for side in _SIDES}
+    if not any(subset in by for by in found for subset in subsets):
         return None
     keys = [
         key
-        for kind in shown
         for statistic in _STATISTICS
-        for key in (*((f"{kind}_{s}", statistic) for s in _SIDES), (kind, f"{statistic} gap"))
+        for key in (*((subset, statistic) for subset in subsets), (kind, f"{statistic} gap"))
     ]
     rows = []
     for number, (arm, by) in enumerate(zip(arms, found, strict=True)):
@@ -133,17 +135,14 @@ def _wino_bias_table(
             for label, statistic in keys
         ]
         rows.append(BiasRow(arm.name, number, tuple(cells)))
-    subsets = {f"{kind}_{s}": f"{_TYPES[kind]} {s}" for kind in shown for s in _SIDES}
     return BiasTable(
-        title="WinoBias",
+        title=f"WinoBias, {_TYPES[kind]}",
         detail=(
             "Answers with the target noun in them, over prompts, in percent, by generation;"
-            f" gap: pro- less anti-stereotypical, in points. {_details(list(subsets), found, subsets)}"
+            f" gap: pro- less anti-stereotypical, in points. {_details(subsets, found)}"
         ),
-        groups=tuple(
-            (f"{_TYPES[kind]}, {statistic}", 3) for kind in shown for statistic in _STATISTICS
-        ),
-        columns=("pro", "anti", "gap") * (len(keys) // 3),
+        groups=tuple((statistic, 3) for statistic in _STATISTICS),
+        columns=("pro", "anti", "gap") * len(_STATISTICS),
         rows=(*rows, *_published(keys)),
         sources=_sources(keys),
     )
@@ -200,14 +199,14 @@ def _by_row(credits: DatasetCredits) -> DatasetCredits:
     )
 
 
-def _details(labels: Sequence[str], found: Sequence[_ByDataset], names: Mapping[str, str]) -> str:
+def _details(names: Mapping[str, str], found: Sequence[_ByDataset]) -> str:
     parts = []
-    for label in labels:
+    for label, name in names.items():
         cell = next((cell for by in found for cell in by.get(label, ())), None)
         if cell is not None:
             chance = f", chance {percent(cell.baseline)}" if cell.results[0].mode == "rank" else ""
             rows = len(cell.credits.example_ids)
-            parts.append(f"{names[label]}: {len(cell.results)} prompts, {rows:,} rows{chance}")
+            parts.append(f"{name}: {len(cell.results)} prompts, {rows:,} rows{chance}")
     return f"{'; '.join(parts)}."
 
 

@@ -48,6 +48,11 @@ class HeldOutSection:
     published: tuple[PublishedRow, ...]
     unconfirmed: tuple[PublishedFigure, ...]
 
+    @property
+    def sources(self) -> list[str]:
+        """Where the confirmed figures stand."""
+        return list(dict.fromkeys(row.source for row in self.published))
+
 
 @dataclass(frozen=True)
 class _ArmOnDataset:
@@ -164,7 +169,7 @@ def _published_rows(found: Sequence[dict[str, _ArmOnDataset]]) -> list[Published
                     statistic=figure.statistic + (f" ({figure.note})" if figure.note else ""),
                     own=tuple(ABSENT if value is None else percent(value) for value in own),
                     model=figure.model,
-                    value=f"{figure.value:g}",
+                    value=f"{figure.value:.2f}".removesuffix("0"),
                     source=figure.source,
                 )
             )

@@ -126,16 +126,17 @@ def _sentences(
     total = f"{len(scores)} dataset{'' if len(scores) == 1 else 's'}"
     return (
         f"On {group_name(group)} the median of {main.arm.name} is higher than that of"
-        f" {other.arm.name} on {_count(leads, +1)} of {total}, and lower on {_count(leads, -1)}.",
+        f" {other.arm.name} on {_count(leads, +1, total)}, and lower on {_count(leads, -1)}.",
         f"Its interquartile range over prompts is smaller on {_count(spreads, -1)}, and larger on"
         f" {_count(spreads, +1)}.",
     )
 
 
-def _count(leads: Sequence[Estimate], sign: int) -> str:
+def _count(leads: Sequence[Estimate], sign: int, total: str = "") -> str:
     """How many differences have a sign, and how many of these have it beyond doubt."""
+    of = f" of {total}" if total else ""
     having = [lead for lead in leads if sign * lead.value > 0]
     sure = [
         lead for lead in having if (lead.interval.low > 0 if sign > 0 else lead.interval.high < 0)
     ]
-    return f"{len(having)} ({len(sure)} beyond its interval)" if having else "0"
+    return f"{len(having)}{of} ({len(sure)} beyond doubt)" if having else f"0{of}"

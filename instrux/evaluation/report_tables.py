@@ -170,17 +170,23 @@ def prompt_rows(arms: Sequence[Arm], key: CellKey) -> list[PromptRow]:
 
 
 def coverage(cells: Iterable[Cell]) -> dict[str, int]:
-    """How many of a dataset's rows each prompt (by its task) has an example of."""
+    """How many of a dataset's rows each prompt (by its task) applies to.
+
+    Where it is known, that is what was rendered, since `max_examples` may have cut all prompts to
+    the same number; else what was evaluated.
+    """
     found: dict[str, int] = {}
     for cell in cells:
-        rows = (cell.credits.counts > 0).sum(axis=0)
-        for task, count in zip(cell.credits.tasks, rows, strict=True):
-            found[task] = max(found.get(task, 0), int(count))
+        evaluated = (cell.credits.counts > 0).sum(axis=0)
+        known = all(result.num_rendered is not None for result in cell.results)
+        for result, count in zip(cell.results, evaluated, strict=True):
+            rows = result.num_rendered if known and result.num_rendered is not None else int(count)
+            found[result.task] = max(found.get(result.task, 0), rows)
     return found
 
 
 def _covers(rows: int, most: int) -> str:
-    return "" if rows == most else f"covers {rows:,} of {most:,} rows"
+    return "" if rows == most else f"applies to {rows:,} of {most:,} rows"
 
 
 def _by_task(run: EvaluatedRun, key: CellKey) -> dict[str, TaskResult]:

@@ -55,6 +55,8 @@ class TaskResult:
         seconds: wall-clock time that it took.
         padding_share: share of the positions of inputs and choices computed that held padding, or
             None where it was not measured.
+        num_rendered: examples that the task has, evaluated or not: fewer than another prompt of
+            its dataset where the prompt applies to some rows only; None where not known.
     """
 
     task: str
@@ -76,6 +78,7 @@ class TaskResult:
     settings_digest: str
     seconds: float
     padding_share: float | None = None
+    num_rendered: int | None = None
 
     @property
     def baseline(self) -> float:

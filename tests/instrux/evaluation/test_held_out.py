@@ -30,7 +30,7 @@ def test_means_and_medians_stand_beside_published_ones_of_the_same_kind(make_run
     section = _section(make_run("mine", _tasks(made_task, [1, 1, 1, 0])))
     rows = {(row.model, row.statistic.split(" (")[0]): row for row in section.published}
     assert rows["T0 11B", "mean"].own == ("75.0",)
-    assert rows["T0 11B", "mean"].value == "81"
+    assert rows["T0 11B", "mean"].value == "81.0"
     assert "HINT" in rows["T0 11B", "mean"].source
     assert rows["GPT-3 davinci", "median"].own == ("100.0",)
     assert rows["GPT-3 davinci", "one prompt"].own == ("–",)

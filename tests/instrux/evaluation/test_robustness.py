@@ -62,7 +62,7 @@ def test_datasets_are_counted_over_all_held_out_groups(make_run, make_tasks):
     assert table.rows[2].median_lead == "+0.0"
     assert table.rows[2].spread_lead == "−25.0"
     assert re.search(
-        r"higher than that of other on 1 .*of 2 datasets, and lower on 1", table.sentences[0]
+        r"higher than that of other on 1 of 2 datasets .*, and lower on 1", table.sentences[0]
     )
     assert re.search(r"smaller on 1 .*, and larger on 0\.", table.sentences[1])
 
@@ -140,16 +140,30 @@ def test_conditional_prompts_are_flagged_with_their_rows(make_run, made_task):
     assert (rows["always"].num_examples, rows["always"].covers) == ("40", "")
     assert (rows["if cause"].num_examples, rows["if cause"].covers) == (
         "20",
-        "covers 20 of 40 rows",
+        "applies to 20 of 40 rows",
     )
     page = build_report([run], title="t").html
     assert "super_glue/copa 1 of 2 (down to 20 of 40 rows)" in page
-    assert "covers 20 of 40 rows" in page
+    assert "applies to 20 of 40 rows" in page
+
+
+def test_conditional_prompts_are_flagged_where_all_were_cut_to_one_number(make_run, made_task):
+    group = "held-out: completion"
+    tasks = [
+        made_task("super_glue/copa", name, group, 1, options={"num_rendered": rendered})
+        for name, rendered in (("always", 100), ("if cause", 50))
+    ]
+    run = read_run(make_run("m", tasks))
+    rows = {r.template: r for r in prompt_rows(arms([run]), ("super_glue/copa", group, "accuracy"))}
+    assert (rows["always"].num_examples, rows["always"].covers) == ("40", "")
+    assert rows["if cause"].num_examples == "40"
+    assert rows["if cause"].covers == "applies to 50 of 100 rows"
 
 
 def test_the_page_has_every_statistic_over_prompts(make_run, make_tasks):
     page = build_report([read_run(make_run("m", make_tasks([1, 1, 0, 0, 0])))], title="t").html
     row = page.split('<th scope="row">rte</th>')[1].split("</tr>")[0]
     cells = [re.sub(r"<span.*?</span>", "", c).strip() for c in re.findall(r"<td>(.*?)</td>", row)]
-    # prompts, examples, difference, chance; then median, quartiles, IQR, mean, best
-    assert cells == ["5", "40", "–", "50.0", "0.0", "0.0 to 100.0", "100.0", "40.0", "100.0"]
+    # prompts, examples, difference, chance; then median, IQR, mean, best
+    assert cells == ["5", "40", "–", "50.0", "0.0", "100.0", "40.0", "100.0"]
+    assert '100.0 <span class="range">0.0 to 100.0</span>' in row  # the quartiles
