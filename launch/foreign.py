@@ -88,7 +88,8 @@ def kind_of(path: str | Path) -> str:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; name a checkpoint.")
-    if (path / CHECKPOINTS).is_dir() or path.parent.name == CHECKPOINTS:
+    is_step = path.parent.name == CHECKPOINTS and path.name.isdigit()
+    if is_step or (path / CHECKPOINTS).is_dir():
         return OURS
     if huggingface.is_folder(path):
         return HUGGING_FACE

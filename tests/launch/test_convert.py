@@ -87,6 +87,15 @@ def test_the_checkpoint_of_a_step_is_converted_where_it_is_named(run, tmp_path):
         np.testing.assert_array_equal(weights.read("token_embedder.embedding", None), expected)
 
 
+def test_checkpoints_are_told_apart_by_content_wherever_they_lie(run, tmp_path):
+    convert(("instrux", str(run)), ("t5x", str(tmp_path / "checkpoints")))
+    assert kind_of(run) == kind_of(run / "checkpoints" / "4") == "instrux"
+    for path in ("checkpoints", "checkpoints/checkpoint_9", "checkpoints/checkpoint_9/checkpoint"):
+        assert kind_of(tmp_path / path) == "t5x"
+    with pytest.raises(InputError, match=r"no checkpoint that is known here"):
+        kind_of(tmp_path / "checkpoints" / "checkpoint_9" / "target.token_embedder.embedding")
+
+
 def test_the_vocabulary_goes_along(shared_data, tmp_path):
     source = ("t5x", str(shared_data / "t5x" / "test_t5_tiny.checkpoint_0"))
     model = shared_data / "vocab" / "t5_32000.model"
