@@ -29,7 +29,8 @@ class Random(Weights):
 
     def read(self, name, layer):
         seed = sum(map(ord, name)) + 1000 * (0 if layer is None else layer)
-        return np.random.default_rng(seed).standard_normal(self._shapes[name], np.float32)
+        drawn = np.random.default_rng(seed).integers(-9, 9, self._shapes[name], np.int8)
+        return drawn.astype(np.float32)  # few different values, which compress fast
 
 
 def peak_mib():
@@ -37,20 +38,16 @@ def peak_mib():
 
 
 def way(folder, config, shard_bytes=10**8):
-    """Hugging Face to ours to scanned T5X to ours to T5X to Hugging Face: the peak after each."""
+    """Hugging Face to ours to scanned T5X to ours to Hugging Face: the peak after each."""
     folder.mkdir(parents=True)
     write_folder(folder / "hf", Random(config), shard_bytes=shard_bytes)
     path = ("hf", str(folder / "hf"))
     peaks = {}
-    for number, (kind, scanned) in enumerate(
-        [("instrux", False), ("t5x", True), ("instrux", False), ("t5x", False), ("hf", False)]
-    ):
+    for number, kind in enumerate(["instrux", "t5x", "instrux", "hf"]):
         target = (kind, str(folder / str(number)))
-        convert(path, target, vocabulary="bytes:100", settings=ConvertSettings(scanned=scanned))
-        peaks[f"{path[0]} to {kind}, {scanned=}"] = peak_mib()
+        convert(path, target, vocabulary="bytes:100", settings=ConvertSettings(scanned=True))
+        peaks[f"{number}: {path[0]} to {kind}"] = peak_mib()
         path = target
-    for name in (folder / "hf").glob("*.safetensors*"):
-        assert name.stat().st_size > 0
     return peaks
 
 
