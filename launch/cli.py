@@ -214,7 +214,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     fetch.add_argument(
         "--source",
-        help="for vocab: a local file; for flan-templates: a checkout of google-research/FLAN;"
+        help="for vocab and gpt2: a local file; for flan-templates: a checkout of google-research/FLAN;"
         " for natural-instructions: an archive",
     )
     fetch.add_argument("--sha256", help="for natural-instructions: what the archive must have")
@@ -499,6 +499,10 @@ def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
         from launch.natural_instructions import fetch
 
         print(fetch(options.version, source=options.source, sha256=options.sha256))
+    elif options.what == "gpt2":
+        from instrux.data.byte_pairs_release import fetch_gpt2_merges
+
+        print(fetch_gpt2_merges(options.source))
     else:
         from instrux.data.vocabulary_release import fetch_t5_vocabulary
 

@@ -92,8 +92,7 @@ def _load(path: str) -> BytePairs:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(
-            f"{path}: GPT-2's merges cannot be read ({reason}); "
-            f"put its merges.txt there, or name another file."
+            f"{path}: GPT-2's merges cannot be read ({reason}); `instrux fetch gpt2` gets them."
         ) from error
     merges = []
     for number, line in enumerate(lines, start=1):
