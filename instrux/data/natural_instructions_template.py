@@ -75,7 +75,8 @@ class NaturalInstructionsTemplate:
         encoding: a name of `ni.ENCODINGS`, or `tk_instruct` to draw one of five for every example.
         max_source_length: the limit in tokens, end of sequence included; None for no limit.
         budget: what counts the tokens: the models' vocabulary, or GPT-2's as for TPU training.
-        text_to_text: whether every run of blanks is one blank, as in the files for TPU training.
+        text_to_text: whether every run of blanks is one blank, in sources and in targets, as in the
+            files for TPU training.
         draw_reference: whether the target is drawn among the references, as in training; else it
             is the first.
         tokenizer: what counts, once it is resolved.
@@ -159,7 +160,7 @@ class NaturalInstructionsTemplate:
             target = ni.draw_reference(instance, _given(rng))
         return RenderedInstance(
             inputs=ni.text_to_text(source) if self.text_to_text else source,
-            targets=target,
+            targets=ni.text_to_text(target) if self.text_to_text else target,
             references=instance.references,
         )
 

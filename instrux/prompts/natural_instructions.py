@@ -24,6 +24,7 @@ from instrux.prompts.natural_instructions_encoding import (
     encode_within,
     encoding_named,
     text_to_text,
+    text_to_text_line,
 )
 from instrux.prompts.natural_instructions_task import (
     Example,
@@ -54,4 +55,5 @@ __all__ = [
     "load_task",
     "parse_task",
     "text_to_text",
+    "text_to_text_line",
 ]

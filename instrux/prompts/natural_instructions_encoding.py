@@ -197,6 +197,11 @@ def text_to_text(text: str) -> str:
     return " ".join(text.split())
 
 
+def text_to_text_line(source: str, target: str) -> str:
+    """Gives a line of those files, newline included: source, tab, target, both in that form."""
+    return f"{text_to_text(source)}\t{text_to_text(target)}\n"
+
+
 @dataclass(frozen=True)
 class _Parts:
     """The parts of a source, rendered."""

@@ -155,6 +155,17 @@ def test_a_row_renders_as_its_task_encodes(checkout):
         assert rendered.inputs == expected
 
 
+def test_the_text_to_text_form_has_no_runs_of_blanks_on_either_side(checkout):
+    _, row = next(_source(checkout).rows("test"))
+    row = {**row, "Instance": {**row["Instance"], "output": ["two  words\n"]}}
+    template = NaturalInstructionsTemplate(max_source_length=None, text_to_text=True)
+    rendered = PromptedTask("x", _source(checkout), template, {}).render(row, "id/0")
+    assert rendered.targets == "two words"
+    assert rendered.references == ("two  words\n",)
+    assert rendered.inputs.endswith("Input: q0. Output:")
+    assert "\n" not in rendered.inputs
+
+
 def test_the_budget_travels_to_workers_with_its_tokenizer(checkout, shared_data, monkeypatch):
     monkeypatch.setenv("INSTRUX_VOCABULARY", str(shared_data / "vocab" / "t5_32000.model"))
     template = pickle.loads(

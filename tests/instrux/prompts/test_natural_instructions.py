@@ -100,6 +100,14 @@ def test_every_released_case_is_reproduced_to_the_byte(shared_data):
             assert ni.encode(task, instance, **{name: how[name] for name in _FLAGS}) == got.text
 
 
+def test_a_line_for_tpu_training_has_one_tab_and_one_newline(task):
+    source = ni.encode(task, task.instance(0), num_pos_examples=0)
+    assert ni.text_to_text_line(source, " dark\tred\n") == (
+        "Definition: Say a colour. Now complete the following example - Input: blood. Output:"
+        "\tdark red\n"
+    )
+
+
 class _Words:
     """One token a word, and one for the end."""
 
