@@ -4,6 +4,7 @@ JsonLinesSource, ParquetSource, CsvSource: files.
 HuggingFaceSource, TfdsSource: public datasets, looked for in local mirrors first.
 NaturalInstructionsSource: task files of Natural Instructions.
 PythonSource: rows that a function computes.
+RowRangesSource: splits cut out of another source's by row numbers.
 """
 
 from instrux.data.sources_base import Row, RowShard, RowSource, example_id_prefix
@@ -11,6 +12,7 @@ from instrux.data.sources_files import CsvSource, FileSource, JsonLinesSource, P
 from instrux.data.sources_hub import HuggingFaceSource, TfdsSource
 from instrux.data.sources_natural_instructions import NaturalInstructionsSource
 from instrux.data.sources_python import PythonSource
+from instrux.data.sources_ranges import RowRangesSource
 
 __all__ = [
     "CsvSource",
@@ -21,6 +23,7 @@ __all__ = [
     "ParquetSource",
     "PythonSource",
     "Row",
+    "RowRangesSource",
     "RowShard",
     "RowSource",
     "TfdsSource",
