@@ -3,25 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from instrux.data.natural_instructions_files import task_files
-from instrux.data.sources_natural_instructions import NUM_TEST_INSTANCES
+from instrux.data.natural_instructions_files import DATASET, task_files
+from instrux.data.sources_base import Row
+from instrux.data.sources_natural_instructions import NaturalInstructionsSource
+from instrux.errors import InputError
 from instrux.evaluation.natural_instructions import ScoredInstance
-from instrux.prompts.natural_instructions import Instance, Task, load_task
+from instrux.progress import tell
 
 
-def copy_demo(task: Task, instance: Instance) -> str:
+def copy_demo(row: Row) -> str:
     """Answers with the output of the task's first positive example."""
-    del instance
-    return task.positive_examples[0].output if task.positive_examples else ""
+    examples = row["Positive Examples"]
+    return examples[0]["output"] if examples else ""
 
 
-def copy_input(task: Task, instance: Instance) -> str:
+def copy_input(row: Row) -> str:
     """Answers with the input."""
-    del task
-    return instance.input
+    return row["Instance"]["input"]
 
 
-BASELINES: Mapping[str, Callable[[Task, Instance], str]] = {
+BASELINES: Mapping[str, Callable[[Row], str]] = {
     "copy_demo": copy_demo,
     "copy_input": copy_input,
 }
@@ -32,6 +33,8 @@ def baseline_predictions(
 ) -> Iterator[ScoredInstance]:
     """Gives a baseline's predictions on the test instances of every task in a place.
 
+    An instance that cannot be read is told and left out.
+
     Args:
         name: a key of `BASELINES`.
         place: as in `natural_instructions_files.places`.
@@ -39,14 +42,20 @@ def baseline_predictions(
     """
     answer = BASELINES[name]
     for path in task_files(place):
-        task = load_task(path)
-        for instance in task.instances:
-            if instance.position < NUM_TEST_INSTANCES:
+        source = NaturalInstructionsSource(DATASET, path.stem, place=str(path))
+        for shard in source.shards("test"):
+            for _, row in source.read(shard, on_bad_row=_tell_bad_row):
+                categories = row["Categories"]
                 yield ScoredInstance(
-                    id=instance.id,
-                    task=task.name,
-                    category=task.category,
-                    references=instance.references,
-                    prediction=answer(task, instance),
+                    id=row["id"],
+                    task=path.stem,
+                    category=categories[0] if categories else "",
+                    references=tuple(row["Instance"]["output"]),
+                    prediction=answer(row),
                     track=track,
                 )
+
+
+def _tell_bad_row(row: int, error: InputError) -> None:
+    del row  # the error names the instance
+    tell(str(error))
