@@ -25,6 +25,8 @@ def evaluations_of(mixture: str) -> tuple[str, ...]:
 
     An evaluation mixture has none itself, nor have those on which a checkpoint is chosen.
     """
+    if mixture.startswith("flan_") and mixture.endswith("_train"):
+        return (mixture.removesuffix("_train") + "_eval",)
     if "eval" in mixture or any(map(mixture.startswith, EVALUATIONS.values())):
         return ()
     fitting = [start for start in EVALUATIONS if mixture.startswith(start)]
