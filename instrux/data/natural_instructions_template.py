@@ -17,7 +17,7 @@ from instrux.data.released_tokenizers import (
     VocabularyTokenizer,
 )
 from instrux.data.vocabularies import VocabularySpec
-from instrux.data.vocabulary_release import T5_VOCABULARY_SHA256
+from instrux.data.vocabulary_release import T5_VOCABULARY
 from instrux.errors import InputError
 from instrux.prompts import natural_instructions as ni
 
@@ -227,6 +227,6 @@ def _tokenizer(kind: Budget, path: str) -> ni.SourceTokenizer:
     spec = VocabularySpec.parse(path)
     vocabulary = spec.load()
     # Only T5's own was published with its released code, whose tokenizer adds a blank.
-    if vocabulary.digest == T5_VOCABULARY_SHA256:
+    if vocabulary.digest == T5_VOCABULARY.sha256:
         return ReleasedT5Tokenizer(vocabulary)
     return VocabularyTokenizer(vocabulary)
