@@ -4,9 +4,11 @@ The files lie in a checkout of google-research/FLAN, `flan/v2/cot_data/<set>_tra
 part; its last rows are held out here as `validation`, as FLAN does with datasets that have none.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from instrux.data import mirror
 from instrux.data.sources_python import PythonSource
 from instrux.errors import InputError, did_you_mean
 from instrux.prompts.flan_2022 import COT_SETS, COT_SETS_OF_LOWER_QUALITY, parse_cot_line
@@ -16,12 +18,13 @@ HELD_OUT_ROWS = 200
 _MAX_LINE = 2**20
 
 
-def cot_source(dataset: str, folder: str) -> PythonSource:
+def cot_source(dataset: str, folder: str | None = None) -> PythonSource:
     """Gives the source of one set.
 
     Args:
         dataset: such as `gsm8k`.
-        folder: where `gsm8k_train.tsv` lies.
+        folder: where `gsm8k_train.tsv` lies; None looks for it in the folders that INSTRUX_MIRROR
+            names when rows are read, and in their folders `flan_cot`.
 
     Raises:
         InputError: the Flan Collection has no such set.
@@ -29,6 +32,13 @@ def cot_source(dataset: str, folder: str) -> PythonSource:
     known = (*COT_SETS, *COT_SETS_OF_LOWER_QUALITY)
     if dataset not in known:
         raise InputError(f"no chain-of-thought set {dataset!r}.{did_you_mean(dataset, known)}")
+    if folder is None:
+        return PythonSource(
+            f"cot_{dataset}",
+            function=f"{__name__}:mirrored_rows",
+            split_names=SPLITS,
+            arguments={"dataset": dataset},
+        )
     return PythonSource(
         f"cot_{dataset}",
         function=f"{__name__}:rows",
@@ -57,6 +67,27 @@ def rows(split: str, *, path: str, held_out: int = HELD_OUT_ROWS) -> Iterator[di
     for number, line in enumerate(_lines(path)):
         if (number < first_held_out) == (split == "train"):
             yield parse_cot_line(line, f"{path}:{number + 1}").fields
+
+
+def mirrored_rows(split: str, *, dataset: str) -> Iterator[dict[str, str]]:
+    """Reads the rows of a set from the first mirror that has its file; see `rows`.
+
+    Raises:
+        InputError: no mirror has it, or as `rows` does.
+    """
+    name = f"{dataset}_train.tsv"
+    folders = [each for each in os.environ.get(mirror.VARIABLE, "").split(os.pathsep) if each]
+    for folder in folders:
+        for path in (
+            Path(folder).expanduser() / "flan_cot" / name,
+            Path(folder).expanduser() / name,
+        ):
+            if path.is_file():
+                return rows(split, path=str(path))
+    raise InputError(
+        f"cot_{dataset}: no {name} in the folders that {mirror.VARIABLE} names"
+        f" ({os.pathsep.join(folders) or 'none'}); it lies in flan/v2/cot_data of google-research/FLAN"
+    )
 
 
 def _lines(path: str) -> Iterator[str]:
