@@ -133,9 +133,16 @@ def encoder_mask(tokens: jax.Array, segment_ids: jax.Array | None) -> jax.Array:
     return segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
 
 
-def decoder_mask(length: int, segment_ids: jax.Array | None) -> jax.Array:
-    """Which keys a decoder position sees: bool `[batch or 1, 1, length, length]`."""
+def decoder_mask(
+    length: int, segment_ids: jax.Array | None, prefix: jax.Array | None = None
+) -> jax.Array:
+    """Which keys a decoder position sees: bool `[batch or 1, 1, length, length]`.
+
+    Positions of the bool `prefix`, `[batch, length]`, see each other whatever their order.
+    """
     causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
+    if prefix is not None:
+        causal = causal | (prefix[:, None, :, None] & prefix[:, None, None, :])
     if segment_ids is None:
         return causal
     return causal & (segment_ids[:, None, :, None] == segment_ids[:, None, None, :])

@@ -101,17 +101,13 @@ class T5Config:
             "relpos_buckets",
             "relpos_max_distance",
         )
-        for name in sizes:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"T5Config.{name} = {value!r}: give a whole number of at least 1")
+        check_sizes(self, sizes)
+        check_share(self, "dropout_rate")
         if self.relpos_buckets % 4:
             raise InputError(
                 f"T5Config.relpos_buckets = {self.relpos_buckets}: give a multiple of 4 "
                 "(half are for each direction, and half of those for exact distances)"
             )
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise InputError(f"T5Config.dropout_rate = {self.dropout_rate}: give a rate in [0, 1)")
         if not self.logits_chunk_mib > 0.0:
             raise InputError(
                 f"T5Config.logits_chunk_mib = {self.logits_chunk_mib}: give a size above 0"
@@ -123,16 +119,34 @@ class T5Config:
                 "T5Config.mlp_activations is empty: give ('gelu', 'linear') or ('relu',)"
             )
         for activation in self.mlp_activations:
-            _check_choice("mlp_activations", activation, ACTIVATIONS)
-        _check_choice("dtype", self.dtype, DTYPES)
-        _check_choice("remat", self.remat, REMAT_POLICIES)
-        _check_choice("random_bits", self.random_bits, RANDOM_BITS)
-        _check_choice("attention", self.attention, ATTENTION_IMPLEMENTATIONS)
+            check_choice(self, "mlp_activations", activation, ACTIVATIONS)
+        check_choice(self, "dtype", self.dtype, DTYPES)
+        check_choice(self, "remat", self.remat, REMAT_POLICIES)
+        check_choice(self, "random_bits", self.random_bits, RANDOM_BITS)
+        check_choice(self, "attention", self.attention, ATTENTION_IMPLEMENTATIONS)
 
 
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+def check_sizes(config: object, names: tuple[str, ...]) -> None:
+    """Raises an `InputError` unless these fields are whole numbers of at least 1."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(
+                f"{type(config).__name__}.{name} = {value!r}: give a whole number of at least 1"
+            )
+
+
+def check_share(config: object, name: str) -> None:
+    """Raises an `InputError` unless this field is a rate in [0, 1)."""
+    value = getattr(config, name)
+    if not 0.0 <= value < 1.0:
+        raise InputError(f"{type(config).__name__}.{name} = {value}: give a rate in [0, 1)")
+
+
+def check_choice(config: object, name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises an `InputError` unless `value`, of the field `name`, is one of `known`."""
     if value not in known:
         raise InputError(
-            f"T5Config.{name} = {value!r}: choose from {', '.join(known)}."
+            f"{type(config).__name__}.{name} = {value!r}: choose from {', '.join(known)}."
             f"{did_you_mean(str(value), known)}"
         )

@@ -13,15 +13,19 @@ import jax.numpy as jnp
 
 from instrux.errors import InputError
 from instrux.models import attention
+from instrux.models.decoder_only import DecoderOnly
+from instrux.models.families import Model
 from instrux.models.layers import LayerCache
+from instrux.models.parts import Params, unstack
+from instrux.models.prompts import CachedLanguageModel
 from instrux.models.sharding import current_rules
-from instrux.models.t5 import T5, Params, unstack
+from instrux.models.t5 import T5
 
 _Choose = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def greedy(
-    model: T5,
+    model: Model,
     params: Params,
     encoder_input_tokens: jax.Array,
     *,
@@ -35,7 +39,8 @@ def greedy(
     Args:
         model: the model.
         params: its parameters.
-        encoder_input_tokens: int `[batch, length]`, 0 for padding.
+        encoder_input_tokens: int `[batch, length]`, 0 for padding: inputs of an encoder, or
+            prompts of a decoder-only model.
         max_decode_length: tokens to decode at most, the end included.
         eos_id: the token that ends a target.
 
@@ -57,7 +62,7 @@ def greedy(
 
 
 def sample(
-    model: T5,
+    model: Model,
     params: Params,
     encoder_input_tokens: jax.Array,
     key: jax.Array,
@@ -159,7 +164,7 @@ class _State(NamedTuple):
     decoded: jax.Array
     done: jax.Array
     key: jax.Array
-    caches: list[LayerCache]
+    caches: Any
 
 
 @functools.partial(
@@ -167,7 +172,7 @@ class _State(NamedTuple):
     static_argnames=("model", "max_decode_length", "eos_id", "temperature", "top_k", "rules"),
 )
 def _decode_jitted(
-    model: T5,
+    model: Model,
     params: Params,
     encoder_input_tokens: jax.Array,
     key: jax.Array,
@@ -179,8 +184,9 @@ def _decode_jitted(
     rules: Any,
 ) -> jax.Array:
     del rules  # in force while this is traced; an argument so that other rules trace anew
-    encoded = model.encode(params, encoder_input_tokens)
-    decoder = CachedDecoder(model, params, encoder_input_tokens, decode_length=max_decode_length)
+    decoder, first_tokens, caches = _start(
+        model, params, encoder_input_tokens, decode_length=max_decode_length
+    )
     choose = _chooser(temperature, top_k)
     batch = encoder_input_tokens.shape[0]
 
@@ -199,14 +205,26 @@ def _decode_jitted(
 
     start = _State(
         index=jnp.zeros((), jnp.int32),
-        tokens=jnp.zeros((batch,), jnp.int32),
+        tokens=first_tokens.astype(jnp.int32),
         decoded=jnp.zeros((batch, max_decode_length), jnp.int32),
         # A row of padding alone has nothing to decode.
         done=~jnp.any(encoder_input_tokens > 0, axis=1),
         key=key,
-        caches=decoder.start(encoded),
+        caches=caches,
     )
     return jax.lax.while_loop(unfinished, advance, start).decoded
+
+
+def _start(
+    model: Model, params: Params, inputs: jax.Array, *, decode_length: int
+) -> tuple[CachedDecoder | CachedLanguageModel, jax.Array, Any]:
+    """What makes the steps, the tokens `[batch]` that the first is fed, and its caches."""
+    if isinstance(model, DecoderOnly):
+        prompted = CachedLanguageModel(model, params, inputs, decode_length=decode_length)
+        return prompted, prompted.first_tokens, prompted.start()
+    encoded = model.encode(params, inputs)
+    decoder = CachedDecoder(model, params, inputs, decode_length=decode_length)
+    return decoder, jnp.zeros(inputs.shape[:1], jnp.int32), decoder.start(encoded)
 
 
 def _chooser(temperature: float, top_k: int) -> _Choose:

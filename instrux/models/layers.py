@@ -1,4 +1,4 @@
-"""The layers of a T5 model, as Flax NNX modules."""
+"""The layers of a T5 model, as Flax NNX modules; language models share some of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flax import nnx
 
 from instrux.models.attention import attend, attend_heads_first, heads_first
 from instrux.models.config import T5Config
+from instrux.models.decoder_config import DecoderConfig
 from instrux.models.dropout import Masks, drop
 from instrux.models.sharding import constrain
 
@@ -18,15 +19,28 @@ _normal = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class Dense(nnx.Module):
-    """A linear map without bias: kernel `[inputs, outputs]`."""
+    """A linear map: kernel `[inputs, outputs]`, and by choice a bias `[outputs]`."""
 
-    def __init__(self, shape: tuple[int, int], axes: tuple[str, str], *, initializer, dtype, rngs):
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        axes: tuple[str, str],
+        *,
+        initializer,
+        dtype,
+        rngs,
+        use_bias: bool = False,
+    ):
         self.kernel = nnx.Param(initializer(rngs.params(), shape, jnp.float32), logical_axes=axes)
+        if use_bias:
+            self.bias = nnx.Param(jnp.zeros(shape[1:], jnp.float32), logical_axes=axes[1:])
+        self.use_bias = use_bias
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., inputs]` to `[..., outputs]` in the layer's dtype."""
-        return _product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        product = _product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return product + self.bias[...].astype(self.dtype) if self.use_bias else product
 
 
 @jax.custom_vjp
@@ -58,7 +72,7 @@ _product.defvjp(_product_forward, _product_backward)
 class LayerNorm(nnx.Module):
     """T5's norm: divides by the root mean square, in float32; no mean, no bias."""
 
-    def __init__(self, config: T5Config):
+    def __init__(self, config: T5Config | DecoderConfig):
         self.scale = nnx.Param(jnp.ones((config.emb_dim,), jnp.float32), logical_axes=("embed",))
         self.epsilon = config.layer_norm_epsilon
         self.dtype = config.compute_dtype
@@ -74,8 +88,10 @@ class LayerNorm(nnx.Module):
 class Embedder(nnx.Module):
     """The table of token embeddings `[vocab, embed]`, shared by encoder and decoder."""
 
-    def __init__(self, config: T5Config, *, rngs: nnx.Rngs):
-        initialize = jax.nn.initializers.normal(stddev=1.0)
+    def __init__(
+        self, config: T5Config | DecoderConfig, *, rngs: nnx.Rngs, init_stddev: float = 1.0
+    ):
+        initialize = jax.nn.initializers.normal(stddev=init_stddev)
         shape = (config.vocab_size, config.emb_dim)
         self.embedding = nnx.Param(
             initialize(rngs.params(), shape, jnp.float32), logical_axes=("vocab", "embed")
@@ -154,13 +170,22 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """The position-wise MLP: product of one or more activated projections, then one back."""
 
-    def __init__(self, config: T5Config, *, rngs: nnx.Rngs):
-        shared = {"initializer": _truncated, "dtype": config.compute_dtype, "rngs": rngs}
+    def __init__(
+        self,
+        config: T5Config | DecoderConfig,
+        *,
+        rngs: nnx.Rngs,
+        use_bias: bool = False,
+        initializers: tuple = (_truncated, _truncated),
+    ):
+        shared = {"dtype": config.compute_dtype, "rngs": rngs, "use_bias": use_bias}
+        inward, outward = initializers
         self.activations = config.mlp_activations
         for name in self._input_names():
-            dense = Dense((config.emb_dim, config.mlp_dim), ("embed", "mlp"), **shared)
-            setattr(self, name, dense)
-        self.wo = Dense((config.mlp_dim, config.emb_dim), ("mlp", "embed"), **shared)
+            shape = (config.emb_dim, config.mlp_dim)
+            setattr(self, name, Dense(shape, ("embed", "mlp"), initializer=inward, **shared))
+        shape = (config.mlp_dim, config.emb_dim)
+        self.wo = Dense(shape, ("mlp", "embed"), initializer=outward, **shared)
         self.rate = config.dropout_rate
 
     def __call__(self, x: jax.Array, keep: jax.Array | None) -> jax.Array:
@@ -182,6 +207,8 @@ class Mlp(nnx.Module):
 def _activate(x: jax.Array, activation: str) -> jax.Array:
     if activation == "gelu":
         return jax.nn.gelu(x, approximate=True)
+    if activation == "silu":
+        return jax.nn.silu(x)
     return jax.nn.relu(x) if activation == "relu" else x
 
 

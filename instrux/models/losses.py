@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from instrux.models.families import Model
+from instrux.models.parts import Params
 from instrux.models.sharding import constrain
-from instrux.models.t5 import T5, Params
 
 
 class Loss(NamedTuple):
@@ -32,7 +33,7 @@ class Loss(NamedTuple):
 
 
 def loss(
-    model: T5,
+    model: Model,
     params: Params,
     batch: Mapping[str, jax.Array],
     *,
@@ -48,7 +49,8 @@ def loss(
         batch: SeqIO's features, each `[batch, length]`: `encoder_input_tokens`,
             `decoder_target_tokens`, `decoder_input_tokens`; if given `decoder_loss_weights`
             (otherwise 1 for every target but padding), and for packed rows
-            `encoder_segment_ids` and `decoder_segment_ids`.
+            `encoder_segment_ids` and `decoder_segment_ids`. A decoder-only model takes the
+            features of `instrux.data.decoder_rows` instead.
         z_loss: factor of the squared log of the softmax's normaliser.
         label_smoothing: probability taken from the target and shared by all other tokens.
         dropout_key: draws dropout masks; None for no dropout.
@@ -56,31 +58,13 @@ def loss(
     Returns:
         Sums, not means. A batch of weights that are all zero gives zeros.
     """
-    keys = (None, None) if dropout_key is None else tuple(jax.random.split(dropout_key))
-    encoded = model.encode(
-        params,
-        batch["encoder_input_tokens"],
-        batch.get("encoder_segment_ids"),
-        dropout_key=keys[0],
-    )
-    hidden = model.decode(
-        params,
-        encoded,
-        batch["encoder_input_tokens"],
-        batch["decoder_input_tokens"],
-        batch.get("encoder_segment_ids"),
-        batch.get("decoder_segment_ids"),
-        dropout_key=keys[1],
-    )
-    targets = batch["decoder_target_tokens"]
-    weights = batch.get("decoder_loss_weights")
-    weights = targets > 0 if weights is None else weights
+    hidden, targets, weights = model.loss_inputs(params, batch, dropout_key=dropout_key)
     hidden, kernel = model.logits_projection(params, hidden)
     return cross_entropy(
         hidden,
         kernel,
         targets,
-        weights.astype(jnp.float32),
+        weights,
         z_loss=z_loss,
         label_smoothing=label_smoothing,
         chunk_mib=model.config.logits_chunk_mib,

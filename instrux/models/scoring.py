@@ -13,12 +13,16 @@ import numpy as np
 
 from instrux.errors import InputError
 from instrux.models import attention, losses
+from instrux.models.decoder_only import DecoderOnly
+from instrux.models.families import Model
+from instrux.models.parts import Params, unstack
+from instrux.models.prompts import read_choices
 from instrux.models.sharding import current_rules
-from instrux.models.t5 import T5, Params, unstack
+from instrux.models.t5 import T5
 
 
 def score_choices(
-    model: T5,
+    model: Model,
     params: Params,
     encoder_input_tokens: jax.Array | np.ndarray,
     choice_tokens: jax.Array | np.ndarray,
@@ -32,7 +36,8 @@ def score_choices(
     Args:
         model: the model.
         params: its parameters.
-        encoder_input_tokens: int `[batch, encoder length]`, 0 for padding.
+        encoder_input_tokens: int `[batch, encoder length]`, 0 for padding: inputs of an encoder,
+            or prompts of a decoder-only model.
         choice_tokens: int `[choices, choice length]`, all choices of the batch, each with the end
             of sequence and then 0.
         choice_owner: int `[choices]`, the row of each choice's input. It is read on the host. A
@@ -73,7 +78,7 @@ def _ranks(owner: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("model", "slots", "rules"))
 def _score_jitted(
-    model: T5,
+    model: Model,
     params: Params,
     encoder_input_tokens: jax.Array,
     choice_tokens: jax.Array,
@@ -84,11 +89,15 @@ def _score_jitted(
     rules: Any,
 ) -> jax.Array:
     del rules  # in force while this is traced; an argument so that other rules trace anew
-    encoded = model.encode(params, encoder_input_tokens)
-    inputs = jnp.pad(choice_tokens[:, :-1], ((0, 0), (1, 0)))
-    hidden = _decode_choices(
-        model, params, encoded, encoder_input_tokens, inputs, owner * slots + ranks, slots
-    )
+    place = owner * slots + ranks
+    if isinstance(model, DecoderOnly):
+        hidden = read_choices(
+            model, params, encoder_input_tokens, choice_tokens, owner, place, slots
+        )
+    else:
+        encoded = model.encode(params, encoder_input_tokens)
+        inputs = jnp.pad(choice_tokens[:, :-1], ((0, 0), (1, 0)))
+        hidden = _decode_choices(model, params, encoded, encoder_input_tokens, inputs, place, slots)
     hidden, kernel = model.logits_projection(params, hidden)
     scores = losses.log_probabilities(
         hidden, kernel, choice_tokens, chunk_mib=model.config.logits_chunk_mib

@@ -5,22 +5,19 @@ names, with the layers of a stack on axis 0. The modules behind it are Flax NNX 
 bound to their parameters only while a function is traced.
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from instrux.models import attention, dropout, layers
 from instrux.models.config import T5Config
+from instrux.models.parts import Params, Parts, run_stack, stack_masks, unstack
 from instrux.models.relative_bias import RelativePositionBias
 
-__all__ = ["T5", "Params", "T5Config"]
-
-Params = dict[str, Any]
+__all__ = ["T5", "Params", "T5Config", "unstack"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,10 @@ class T5:
         config = self.config
 
         def draw(part: str) -> Params:
-            return _parameters(_build(part, config, nnx.Rngs(params=next(keys))))
+            return _PARTS.draw(part, config, next(keys))
 
         def draw_stack(part: str, num_layers: int) -> Params:
-            def one(layer_key: jax.Array) -> Params:
-                return _parameters(_build(part, config, nnx.Rngs(params=layer_key)))
-
-            return jax.vmap(one)(jax.random.split(next(keys), num_layers))
+            return _PARTS.draw_stack(part, config, next(keys), num_layers)
 
         norm = jnp.ones((config.emb_dim,), jnp.float32)
         params: Params = {
@@ -71,23 +65,19 @@ class T5:
     def logical_axes(self) -> Params:
         """The tree of `init` with a tuple of logical axis names in place of each array."""
 
-        def axes(part: str) -> Params:
-            return _map_variables(_abstract(part, self.config)[1], _logical_axes)
-
-        def stacked(part: str) -> Params:
-            variables = _abstract(part, self.config)[1]
-            return _map_variables(variables, lambda variable: ("layers", *_logical_axes(variable)))
+        def axes(part: str, *, stacked: bool = False) -> Params:
+            return _PARTS.logical_axes(part, self.config, stacked=stacked)
 
         tree: Params = {
             "token_embedder": axes("embedder"),
             "encoder": {
                 "relpos_bias": axes("encoder_bias"),
-                "layers": stacked("encoder_layer"),
+                "layers": axes("encoder_layer", stacked=True),
                 "encoder_norm": axes("norm"),
             },
             "decoder": {
                 "relpos_bias": axes("decoder_bias"),
-                "layers": stacked("decoder_layer"),
+                "layers": axes("decoder_layer", stacked=True),
                 "decoder_norm": axes("norm"),
             },
         }
@@ -119,7 +109,8 @@ class T5:
         """
         del encoder_positions
         batch, length = encoder_input_tokens.shape
-        masks, edges = self._dropout_masks(
+        masks, edges = stack_masks(
+            self.config,
             dropout_key,
             layers.EncoderLayer.mask_widths(self.config, length),
             num_layers=self.config.num_encoder_layers,
@@ -167,7 +158,8 @@ class T5:
         """
         del decoder_positions
         batch, length = decoder_input_tokens.shape
-        masks, edges = self._dropout_masks(
+        masks, edges = stack_masks(
+            self.config,
             dropout_key,
             layers.DecoderLayer.mask_widths(self.config, length, encoded.shape[1]),
             num_layers=self.config.num_decoder_layers,
@@ -207,111 +199,66 @@ class T5:
         return self.bind("embedder", params["token_embedder"])(tokens)
 
     def bind(self, part: str, part_params: Params) -> Any:
-        """Gives the NNX module of a part (a key of `_PARTS`) with these parameters in it."""
-        graphdef, variables = _abstract(part, self.config)
-        return nnx.merge(graphdef, _fill(variables, part_params))
+        """Gives the NNX module of a part (a name of `_PARTS`) with these parameters in it."""
+        return _PARTS.bind(part, self.config, part_params)
 
-    def _dropout_masks(
-        self, key: jax.Array | None, widths: dict[str, int], *, num_layers: int, batch: int
-    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """Masks of the layers, `[layers, batch, width]`, and of the stack's inputs and outputs."""
-        rate = self.config.dropout_rate
-        if key is None or rate == 0.0:
-            return {}, {}
-        key = dropout.with_generator(key, self.config.random_bits)
-        layers_key, edges_key = jax.random.split(key)
-        masks = dropout.keep_masks(layers_key, rate, widths, leading=(num_layers, batch))
-        edge_widths = {"inputs": self.config.emb_dim, "outputs": self.config.emb_dim}
-        return masks, dropout.keep_masks(edges_key, rate, edge_widths, leading=(batch,))
+    def _run_stack(self, layer: Any, stacked_params: Params, masks: Any, x: jax.Array) -> jax.Array:
+        settings = {"remat": self.config.remat, "scan_layers": self.config.scan_layers}
+        return run_stack(layer, stacked_params, masks, x, **settings)
 
-    def _run_stack(
+    def loss_inputs(
         self,
-        layer: Callable[[Params, dropout.Masks, jax.Array], jax.Array],
-        stacked_params: Params,
-        masks: dict[str, jax.Array],
-        x: jax.Array,
-    ) -> jax.Array:
-        """Runs `x` through the layers, scanned or written out."""
-        layer = _rematerialize(layer, self.config.remat)
-        if not self.config.scan_layers:
-            for layer_params, layer_masks in unstack((stacked_params, masks)):
-                x = layer(layer_params, layer_masks, x)
-            return x
+        params: Params,
+        batch: Mapping[str, jax.Array],
+        *,
+        dropout_key: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Runs the model over a batch for `losses.loss`, which documents it.
 
-        def body(carry: jax.Array, layer_inputs: Any) -> tuple[jax.Array, None]:
-            layer_params, layer_masks = layer_inputs
-            return layer(layer_params, layer_masks, carry), None
-
-        return jax.lax.scan(body, x, (stacked_params, masks))[0]
-
-
-def unstack(tree: Any) -> list[Any]:
-    """Splits a tree of arrays along axis 0 into a list of trees."""
-    # jnp.unstack's gradient is one concatenation, where indexing would add up padded copies.
-    leaves, treedef = jax.tree.flatten(tree)
-    return [
-        jax.tree.unflatten(treedef, one)
-        for one in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
-    ]
-
-
-def _rematerialize(layer: Callable, policy: str) -> Callable:
-    if policy == "none":
-        return layer
-    if policy == "dots":
-        saveable = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-        return jax.checkpoint(layer, policy=saveable)
-    return jax.checkpoint(layer)
+        Returns:
+            The decoder's output `[batch, length, embed]`, target ids and their float32 weights,
+            both `[batch, length]`.
+        """
+        keys = (None, None) if dropout_key is None else tuple(jax.random.split(dropout_key))
+        encoded = self.encode(
+            params,
+            batch["encoder_input_tokens"],
+            batch.get("encoder_segment_ids"),
+            dropout_key=keys[0],
+        )
+        hidden = self.decode(
+            params,
+            encoded,
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            batch.get("encoder_segment_ids"),
+            batch.get("decoder_segment_ids"),
+            dropout_key=keys[1],
+        )
+        targets = batch["decoder_target_tokens"]
+        weights = batch.get("decoder_loss_weights")
+        weights = targets > 0 if weights is None else weights
+        return hidden, targets, weights.astype(jnp.float32)
 
 
-_PARTS: dict[str, Callable[[T5Config, nnx.Rngs], nnx.Module]] = {
-    "embedder": lambda config, rngs: layers.Embedder(config, rngs=rngs),
-    "encoder_bias": lambda config, rngs: RelativePositionBias(
-        config, bidirectional=True, rngs=rngs
-    ),
-    "decoder_bias": lambda config, rngs: RelativePositionBias(
-        config, bidirectional=False, rngs=rngs
-    ),
-    "encoder_layer": lambda config, rngs: layers.EncoderLayer(config, rngs=rngs),
-    "decoder_layer": lambda config, rngs: layers.DecoderLayer(config, rngs=rngs),
-    "norm": lambda config, rngs: layers.LayerNorm(config),
-    "logits_dense": lambda config, rngs: layers.Dense(
-        (config.emb_dim, config.vocab_size),
-        ("embed", "vocab"),
-        initializer=jax.nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"),
-        dtype=config.compute_dtype,
-        rngs=rngs,
-    ),
-}
-
-
-def _build(part: str, config: T5Config, rngs: nnx.Rngs) -> nnx.Module:
-    return _PARTS[part](config, rngs)
-
-
-def _parameters(module: nnx.Module) -> Params:
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
-
-
-@functools.cache
-def _abstract(part: str, config: T5Config) -> tuple[Any, Any]:
-    """The graph of a part, and its variables with shapes in place of values."""
-    module = nnx.eval_shape(lambda: _build(part, config, nnx.Rngs(params=0)))
-    graphdef, variables = nnx.split(module)
-    return graphdef, variables
-
-
-def _map_variables(state: Any, function: Callable[[nnx.Variable], Any]) -> Params:
-    if isinstance(state, nnx.Variable):
-        return function(state)
-    return {name: _map_variables(state[name], function) for name in state}
-
-
-def _logical_axes(variable: nnx.Variable) -> tuple[str, ...]:
-    return variable.get_metadata()["logical_axes"]
-
-
-def _fill(state: Any, values: Params) -> Any:
-    if isinstance(state, nnx.Variable):
-        return state.replace(values)
-    return nnx.State({name: _fill(state[name], values[name]) for name in state})
+_PARTS = Parts(
+    {
+        "embedder": lambda config, rngs: layers.Embedder(config, rngs=rngs),
+        "encoder_bias": lambda config, rngs: RelativePositionBias(
+            config, bidirectional=True, rngs=rngs
+        ),
+        "decoder_bias": lambda config, rngs: RelativePositionBias(
+            config, bidirectional=False, rngs=rngs
+        ),
+        "encoder_layer": lambda config, rngs: layers.EncoderLayer(config, rngs=rngs),
+        "decoder_layer": lambda config, rngs: layers.DecoderLayer(config, rngs=rngs),
+        "norm": lambda config, rngs: layers.LayerNorm(config),
+        "logits_dense": lambda config, rngs: layers.Dense(
+            (config.emb_dim, config.vocab_size),
+            ("embed", "vocab"),
+            initializer=jax.nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"),
+            dtype=config.compute_dtype,
+            rngs=rngs,
+        ),
+    }
+)

@@ -34,6 +34,7 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("length", None),
     ("layers", None),
     ("relpos_buckets", None),
+    ("positions", None),
 )
 
 

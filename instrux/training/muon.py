@@ -15,7 +15,7 @@ from optax import contrib
 from instrux.errors import InputError
 
 # Tables that are looked up and the logits' matrix are updated by Adam, as Muon's authors advise.
-_NOT_ORTHOGONAL = frozenset({"vocab", "relpos_buckets"})
+_NOT_ORTHOGONAL = frozenset({"vocab", "relpos_buckets", "positions"})
 _RMS_OF_ADAM = 0.2  # root mean square of an Adam update at learning rate 1 (arXiv 2502.16982)
 
 
