@@ -67,6 +67,11 @@ def parse(
         gin.add_config_file_search_path(path)
     # Gin logs an error for each folder of its search path that has not got an included file.
     logging.disable(logging.ERROR)
+    readers = gin.config._FILE_READERS
+    others = readers[1:]
+    # Gin would also take `runs/x.gin` for a file of an importable package `runs`, which any folder
+    # of that name is where the current folder is on Python's path, and fails there.
+    del readers[1:]
     try:
         gin.parse_config_files_and_bindings(
             [str(find(name)) for name in files], [], finalize_config=False
@@ -84,6 +89,7 @@ def parse(
             " close it"
         ) from error
     finally:
+        readers.extend(others)
         logging.disable(logging.NOTSET)
 
 

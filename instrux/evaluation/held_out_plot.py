@@ -19,6 +19,9 @@ _WIDEST = 13.0
 _MOST_COLUMNS = 6
 _DPI = 200
 _PUBLISHED_MARKERS = ("D", "P", "X", "*", "p", "h")
+_LONGEST_NAME = 44  # letters of a model in the legend
+_LETTER_WIDTH = 0.068  # inches of a mean letter there
+_HANDLE_WIDTH = 0.5  # inches of what stands before a name, and air
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def held_out(panels: Sequence[Panel], models: Sequence[str]) -> Drawing:
     columns = max(1, min(_MOST_COLUMNS, len(panels), int(_WIDEST / panel_width)))
     rows = math.ceil(len(panels) / columns)
     entries = len(models) + len(marks) + 1
-    legend_columns = max(1, min(entries, int(columns * panel_width / 2.3)))
+    names = [*(plain(name, _LONGEST_NAME) for name in models), *map(_published_name, marks)]
+    entry_width = _HANDLE_WIDTH + _LETTER_WIDTH * max(map(len, names), default=0)
+    legend_columns = max(1, min(entries, int(columns * panel_width / entry_width)))
     legend_height = 0.35 + 0.22 * math.ceil(entries / legend_columns)
 
     def paint(figure: Figure) -> None:
@@ -161,13 +166,17 @@ def _published_style(number: int) -> dict[str, Any]:
     return {"marker": marker, "mfc": "none", "mec": INK, "mew": 1.3}
 
 
+def _published_name(label: str) -> str:
+    return f"published: {plain(label, 30)}"
+
+
 def _legend(figure: Figure, models: Sequence[str], marks: Sequence[str], columns: int) -> None:
     handles = [
-        Line2D([], [], ls="", ms=6, label=plain(name, 30), **arm_style(i))
+        Line2D([], [], ls="", ms=6, label=plain(name, _LONGEST_NAME), **arm_style(i))
         for i, name in enumerate(models)
     ]
     handles += [
-        Line2D([], [], ls="", ms=6, label=f"published: {plain(label, 30)}", **_published_style(i))
+        Line2D([], [], ls="", ms=6, label=_published_name(label), **_published_style(i))
         for i, label in enumerate(marks)
     ]
     handles.append(Line2D([], [], color=INK, lw=1.2, ls=(0, (3, 2)), label="chance"))

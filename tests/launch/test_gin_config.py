@@ -72,3 +72,12 @@ def test_a_file_that_binds_what_it_does_not_import_is_told(tmp_path):
     file.write_text(RECIPE + "stages.render.data_dir = 'x'\n")
     with pytest.raises(gin_config.GinError, match=r"stages"):
         gin_config.parse([str(file)])
+
+
+def test_a_folder_that_is_called_as_ours_hides_nothing(tmp_path, monkeypatch):
+    for name in ("runs", "models", "recipes"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` and notebooks do
+    gin_config.parse(["t0/t0_tiny.gin"])
+    assert gin_config.macro("MIXTURE_OR_TASK_NAME") == "p3_sample_train"
