@@ -12,6 +12,7 @@ from instrux.interop import huggingface, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
 from instrux.interop.parameters import CheckpointFormatError, Weights, parameters
 from instrux.interop.t5x import T5XCheckpoint
+from instrux.models.families import ModelConfig
 from instrux.models.t5 import T5Config
 from instrux.training.checkpoints import CHECKPOINTS, all_steps
 from instrux.training.run_folder import RunDescription
@@ -45,6 +46,10 @@ class RunWeights(Weights):
         self.path = run / CHECKPOINTS / str(step)
         self.step = step
         self.description = RunDescription.read(run)
+        if not isinstance(self.description.model, T5Config):
+            raise InputError(
+                f"{run}: holds a decoder-only model, and only T5s are converted so far; give a T5's run."
+            )
         self.config = self.description.model
         self._params = StreamedParams(run, step)
         self._check()
@@ -161,12 +166,17 @@ def check_vocabulary(weights: Weights, vocabulary: VocabularySpec) -> None:
         )
 
 
-def check_same_model(weights: Weights, model: T5Config) -> None:
+def check_same_model(weights: Weights, model: ModelConfig) -> None:
     """Checks what names and shapes of parameters do not tell, against a run's model.
 
     Raises:
         InputError: a setting differs.
     """
+    if not isinstance(model, T5Config):
+        raise InputError(
+            f"{weights.path}: holds a T5, and this run's model is a {type(model).__name__}; start it"
+            " from a run of ours, or from nothing."
+        )
     if not isinstance(weights, HuggingFaceFolder):
         return
     for name in _UNSHAPED:

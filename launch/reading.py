@@ -16,8 +16,8 @@ from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.interop.parameters import Weights, count_tensors, load
+from instrux.models.families import Model, model_of
 from instrux.models.host_memory import keep_freed_memory
-from instrux.models.t5 import T5
 from instrux.progress import progress
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, load_params
@@ -185,7 +185,7 @@ def opened(
             f"batch_size is {settings.batch_size}; with {ways} devices on the mesh axes data x fsdp it"
             f" must be a multiple of {ways}."
         )
-    model = T5(run.description.model)
+    model = model_of(run.description.model)
     params = _load(run, model, devices)
     with activate(devices):
         yield Reader(
@@ -197,7 +197,7 @@ def opened(
         )
 
 
-def _load(run: RunToRead, model: T5, devices: Mesh) -> Any:
+def _load(run: RunToRead, model: Model, devices: Mesh) -> Any:
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     shardings = parameter_shardings(devices, model.logical_axes(), shapes)
     abstract = jax.tree.map(

@@ -20,8 +20,8 @@ from instrux.data.packed import PackSettings
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.interop.parameters import count_tensors, load
+from instrux.models.families import ModelConfig, model_of
 from instrux.models.host_memory import keep_freed_memory
-from instrux.models.t5 import T5, T5Config
 from instrux.progress import progress, tell
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import (
@@ -32,7 +32,7 @@ from instrux.training.checkpoints import (
     latest_step,
     load_params,
 )
-from instrux.training.flops import peak_flops_per_second, t5_flops
+from instrux.training.flops import peak_flops_per_second, step_flops
 from instrux.training.loop import LoopSettings, Session, TrainResult
 from instrux.training.mesh import MeshShape, make_mesh
 from instrux.training.optimizers import Adafactor, Optimizer
@@ -49,7 +49,7 @@ def train(
     *,
     model_dir: str,
     data_dir: str,
-    model: T5Config,
+    model: ModelConfig,
     batch_size: int,
     train_steps: int,
     pack: PackSettings | None = None,
@@ -87,7 +87,7 @@ def train(
     Args:
         model_dir: the run's folder.
         data_dir: folder with `packed/`, `rendered/` and `cache/`.
-        model: sizes and settings of the model.
+        model: sizes and settings of the model, a `T5Config` or a `DecoderConfig`.
         batch_size: rows of a step over all devices.
         train_steps: updates of the whole run.
         pack: the packed set to train on; what `instrux pack` was given.
@@ -175,13 +175,15 @@ def train(
             " `mixture` alone to train on SeqIO's batches."
         )
     eval_data = None if eval_pack is None else training_data.packed(eval_pack, data_dir)
+    data = training_data.for_model(data, model)
+    eval_data = None if eval_data is None else training_data.for_model(eval_data, model)
     description = _description(model, data)
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     schedule = constant() if learning_rate is None else learning_rate
     described = Adafactor() if optimizer is None else optimizer
     program = Program(
-        T5(model),
-        described.build(schedule, T5(model).logical_axes()),
+        model_of(model),
+        described.build(schedule, model_of(model).logical_axes()),
         schedule,
         mesh=devices,
         batch_size=batch_size,
@@ -211,7 +213,7 @@ def train(
             state=state,
             position=position,
             on_nonfinite=on_nonfinite,
-            flops=t5_flops(
+            flops=step_flops(
                 model, inputs_length=data.inputs_length, targets_length=data.targets_length
             ),
             peak_flops_per_second=_total_peak(devices, peak_flops),
@@ -235,10 +237,10 @@ def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
         keep_freed_memory()
 
 
-def _description(model: T5Config, data: training_data.TrainingData) -> RunDescription:
+def _description(model: ModelConfig, data: training_data.TrainingData) -> RunDescription:
     if model.vocab_size < data.vocab_size:
         raise InputError(
-            f"T5Config.vocab_size is {model.vocab_size}, but {data.vocabulary} has ids up to"
+            f"{type(model).__name__}.vocab_size is {model.vocab_size}, but {data.vocabulary} has ids up to"
             f" {data.vocab_size - 1}; set it to {data.vocab_size} or more."
         )
     return RunDescription.of(

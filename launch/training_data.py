@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from instrux.data.decoder_rows import DecoderOnlySource
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
+from instrux.models.decoder_only import DecoderConfig
+from instrux.models.families import ModelConfig
 from instrux.training.loop import BatchSource
 
 
@@ -74,6 +77,18 @@ def packed(settings: PackSettings, data_dir: str) -> TrainingData:
         inputs_length=settings.inputs_length,
         targets_length=settings.targets_length,
     )
+
+
+def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:
+    """The same data as rows of the model's kind: joined to one sequence for a decoder-only model.
+
+    Raises:
+        InputError: the model has too few positions.
+    """
+    if not isinstance(model, DecoderConfig):
+        return data
+    model.check_length(data.inputs_length + data.targets_length, "inputs and targets")
+    return data._replace(source=DecoderOnlySource(data.source))
 
 
 def online(

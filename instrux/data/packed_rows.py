@@ -78,6 +78,14 @@ def positions_in_segments(segment_ids: np.ndarray) -> np.ndarray:
     return np.where(segment_ids != 0, index - first, 0).astype(np.int32)
 
 
+def shifted_right(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Moves `[batch, length]` right by one within each segment; 0 where a position is 0."""
+    shifted = np.zeros_like(tokens)
+    shifted[:, 1:] = tokens[:, :-1]
+    shifted[positions == 0] = 0
+    return shifted
+
+
 def model_features(rows: np.ndarray, *, task_ids: bool = False) -> dict[str, np.ndarray]:
     """Gives the model's features of packed rows.
 
@@ -94,9 +102,7 @@ def model_features(rows: np.ndarray, *, task_ids: bool = False) -> dict[str, np.
     decoder_segment_ids = rows["decoder_segment_ids"].astype(np.int32)
     decoder_target_tokens = rows["decoder_target_tokens"].astype(np.int32)
     decoder_positions = positions_in_segments(decoder_segment_ids)
-    decoder_input_tokens = np.zeros_like(decoder_target_tokens)
-    decoder_input_tokens[:, 1:] = decoder_target_tokens[:, :-1]
-    decoder_input_tokens[decoder_positions == 0] = 0
+    decoder_input_tokens = shifted_right(decoder_target_tokens, decoder_positions)
     features = {
         "encoder_input_tokens": rows["encoder_input_tokens"].astype(np.int32),
         "encoder_segment_ids": encoder_segment_ids,

@@ -12,7 +12,7 @@ from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
 from instrux.models import decoding, scoring
-from instrux.models.t5 import T5
+from instrux.models.families import Model
 
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
 _Batch = TypeVar("_Batch", bound=InputsBatch)
@@ -69,7 +69,7 @@ class Reader:
 
     def __init__(
         self,
-        model: T5,
+        model: Model,
         params: Any,
         vocabulary: Vocabulary,
         settings: ReadingSettings,

@@ -21,7 +21,7 @@ from jax.sharding import SingleDeviceSharding
 from instrux.data.selected_step import step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from instrux.models.t5 import T5
+from instrux.models.families import Model, model_of
 from instrux.training.run_folder import RunDescription
 from instrux.training.train_step import TrainState
 
@@ -65,7 +65,7 @@ class LoadedRun(NamedTuple):
         step: the step of the checkpoint.
     """
 
-    model: T5
+    model: Model
     params: Any
     vocabulary: VocabularySpec
     step: int
@@ -230,7 +230,7 @@ def load_run(model_dir: str | Path, step: int | str | None = None) -> LoadedRun:
         InputError: there is no run or no such checkpoint, or it does not fit the run's model.
     """
     description = RunDescription.read(model_dir)
-    model = T5(description.model)
+    model = model_of(description.model)
     sharding = SingleDeviceSharding(jax.devices()[0])
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     loaded = load_params(model_dir, _with_sharding(shapes, sharding), step=step)

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from instrux.models.decoder_only import DecoderConfig
+from instrux.models.families import ModelConfig
 from instrux.models.t5 import T5Config
 
 # Dense bfloat16 peak FLOP/s of one device, from the makers' data sheets.
@@ -34,7 +36,8 @@ class StepFlops:
     """FLOPs of forward and backward passes for one position that is not padding.
 
     Attributes:
-        encoder_position: for a position of the inputs, the decoder's keys and values of it included.
+        encoder_position: for a position of the inputs, the decoder's keys and values of it
+            included; for a position of a prompt in a decoder-only model.
         decoder_position: for a position of the targets, the projection to the vocabulary included.
     """
 
@@ -44,6 +47,30 @@ class StepFlops:
     def total(self, encoder_positions: float, decoder_positions: float) -> float:
         """FLOPs of a training step over so many positions."""
         return self.encoder_position * encoder_positions + self.decoder_position * decoder_positions
+
+
+def step_flops(config: ModelConfig, *, inputs_length: int, targets_length: int) -> StepFlops:
+    """Counts the matrix products of a model with rows of these lengths."""
+    lengths = {"inputs_length": inputs_length, "targets_length": targets_length}
+    if isinstance(config, DecoderConfig):
+        return decoder_only_flops(config, **lengths)
+    return t5_flops(config, **lengths)
+
+
+def decoder_only_flops(
+    config: DecoderConfig, *, inputs_length: int, targets_length: int
+) -> StepFlops:
+    """Counts the matrix products of a decoder-only model with rows of both lengths together.
+
+    The projection to the vocabulary counts for all positions: the model makes it for all.
+    """
+    joined_keys = config.kv_heads * config.head_dim
+    projections = 2 * config.emb_dim * (2 * config.joined_kv + 2 * joined_keys)
+    attention = 2 * 2 * (inputs_length + targets_length) * config.joined_kv
+    feed_forward = 2 * config.emb_dim * config.mlp_dim * (len(config.mlp_activations) + 1)
+    layers = config.num_layers * (projections + attention + feed_forward)
+    position = (1 + _BACKWARD) * (layers + 2 * config.emb_dim * config.vocab_size)
+    return StepFlops(encoder_position=position, decoder_position=position)
 
 
 def t5_flops(config: T5Config, *, inputs_length: int, targets_length: int) -> StepFlops:

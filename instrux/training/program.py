@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from instrux.models import losses
-from instrux.models.t5 import T5
+from instrux.models.families import Model
 from instrux.training import mesh as meshes
 from instrux.training.train_step import (
     Batch,
@@ -36,7 +36,7 @@ class Program:
 
     def __init__(
         self,
-        model: T5,
+        model: Model,
         optimizer: optax.GradientTransformation,
         learning_rate: optax.Schedule,
         *,
@@ -113,7 +113,7 @@ class Program:
             return function(*arguments)
 
 
-def _state_shardings(mesh: Mesh, model: T5, shapes: TrainState) -> TrainState:
+def _state_shardings(mesh: Mesh, model: Model, shapes: TrainState) -> TrainState:
     copied = NamedSharding(mesh, PartitionSpec())
     params = meshes.parameter_shardings(mesh, model.logical_axes(), shapes.params)
     return TrainState(
@@ -126,7 +126,7 @@ def _state_shardings(mesh: Mesh, model: T5, shapes: TrainState) -> TrainState:
     )
 
 
-def _evaluation_sums(model: T5, params: Any, batch: Batch, *, z_loss: float) -> losses.Loss:
+def _evaluation_sums(model: Model, params: Any, batch: Batch, *, z_loss: float) -> losses.Loss:
     sums = losses.loss(
         model, params, dict(batch), z_loss=z_loss, label_smoothing=0.0, dropout_key=None
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from instrux.models.t5 import T5Config
+from instrux.models.families import CONFIGS, ModelConfig, family_of
 
 _DESCRIPTION = "model.json"
 _VOCABULARY = "vocabulary.model"
@@ -32,6 +32,7 @@ _CHANGEABLE = frozenset(
         "random_bits",
         "attention",
         "logits_chunk_mib",
+        "prompt_loss_weight",
     }
 )
 
@@ -48,7 +49,7 @@ class RunDescription:
         targets_length: decoder positions of a training row.
     """
 
-    model: T5Config
+    model: ModelConfig
     vocabulary: VocabularySpec
     vocabulary_digest: str
     inputs_length: int
@@ -56,7 +57,12 @@ class RunDescription:
 
     @classmethod
     def of(
-        cls, model: T5Config, vocabulary: VocabularySpec, *, inputs_length: int, targets_length: int
+        cls,
+        model: ModelConfig,
+        vocabulary: VocabularySpec,
+        *,
+        inputs_length: int,
+        targets_length: int,
     ) -> "RunDescription":
         """Describes a model; reads the vocabulary's file for its digest."""
         return cls(model, vocabulary, vocabulary.digest(), inputs_length, targets_length)
@@ -71,7 +77,7 @@ class RunDescription:
             shutil.copyfile(source, partial)
             partial.replace(copy)
         content = {
-            "family": "t5",
+            "family": family_of(self.model),
             "model": dataclasses.asdict(self.model),
             "vocabulary": dataclasses.asdict(self.vocabulary),
             "vocabulary_digest": self.vocabulary_digest,
@@ -100,7 +106,7 @@ class RunDescription:
             if vocabulary.path is not None and copy.exists():
                 vocabulary = dataclasses.replace(vocabulary, path=str(copy))
             return cls(
-                model=T5Config(**content["model"]),
+                model=CONFIGS[content.get("family", "t5")](**content["model"]),
                 vocabulary=vocabulary,
                 vocabulary_digest=content["vocabulary_digest"],
                 inputs_length=content["feature_lengths"]["inputs"],
@@ -119,8 +125,12 @@ class RunDescription:
             InputError: the first field that differs, with both values.
         """
         old, new = dataclasses.asdict(earlier.model), dataclasses.asdict(self.model)
-        pairs: list[tuple[str, Any, Any]] = [
-            (f"model.{name}", old[name], new[name]) for name in old if name not in _CHANGEABLE
+        families = family_of(earlier.model), family_of(self.model)
+        pairs: list[tuple[str, Any, Any]] = [("family", *families)]
+        pairs += [
+            (f"model.{name}", old[name], new[name])
+            for name in old
+            if name not in _CHANGEABLE and families[0] == families[1]
         ]
         for name in ("vocabulary_digest", "inputs_length", "targets_length"):
             pairs.append((name, getattr(earlier, name), getattr(self, name)))

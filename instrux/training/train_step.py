@@ -15,7 +15,7 @@ import optax
 
 from instrux.errors import InputError
 from instrux.models import losses
-from instrux.models.t5 import T5
+from instrux.models.families import Model
 
 Batch = Mapping[str, jax.Array]
 Scalar = Any
@@ -87,7 +87,8 @@ class StepMetrics(NamedTuple):
         gradient_norm: global L2 norm of the gradient of `loss`.
         parameter_norm: global L2 norm of the parameters before the update.
         learning_rate: the schedule's value.
-        encoder_tokens: input positions that hold a token.
+        encoder_tokens: input positions that hold a token; for a decoder-only model those of
+            prompts.
         decoder_tokens: target positions that hold a token.
         padding_share: share of all positions that hold padding.
         finite: 1.0 where loss and gradient were finite and the parameters were updated, else 0.0.
@@ -108,7 +109,7 @@ class StepMetrics(NamedTuple):
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
 
 
-def init_state(model: T5, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
+def init_state(model: Model, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
     """Random parameters and a fresh optimiser state; a function of the seed alone."""
     init_key, dropout_key = jax.random.split(jax.random.key(seed))
     return fresh_state(model.init(init_key), optimizer, dropout_key)
@@ -127,7 +128,7 @@ def fresh_state(
 
 
 def make_train_step(
-    model: T5,
+    model: Model,
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     settings: StepSettings,
@@ -145,8 +146,7 @@ def make_train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        inputs, targets = batch["encoder_input_tokens"], batch["decoder_target_tokens"]
-        encoder_tokens, decoder_tokens = _count(inputs), _count(targets)
+        encoder_tokens, decoder_tokens, positions = _count_tokens(batch)
         metrics = StepMetrics(
             loss=loss,
             z_loss=sums.z_loss / weight,
@@ -156,7 +156,7 @@ def make_train_step(
             learning_rate=jnp.asarray(learning_rate(state.step), jnp.float32),
             encoder_tokens=encoder_tokens,
             decoder_tokens=decoder_tokens,
-            padding_share=1.0 - (encoder_tokens + decoder_tokens) / (inputs.size + targets.size),
+            padding_share=1.0 - (encoder_tokens + decoder_tokens) / positions,
             finite=finite.astype(jnp.float32),
         )
         new_state = TrainState(
@@ -171,7 +171,7 @@ def make_train_step(
 
 
 def loss_and_gradients(
-    model: T5, params: Any, batch: Batch, *, settings: StepSettings, key: jax.Array
+    model: Model, params: Any, batch: Batch, *, settings: StepSettings, key: jax.Array
 ) -> tuple[Any, losses.Loss]:
     """Sums (not means) of the gradients and of the loss over all microbatches of a batch."""
     count = settings.microbatches
@@ -214,6 +214,17 @@ def _split_rows(rows: jax.Array, count: int) -> jax.Array:
 
 def _step_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+
+
+def _count_tokens(batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+    """Tokens of inputs and of targets, and all positions."""
+    targets = batch["decoder_target_tokens"]
+    if "encoder_input_tokens" in batch:
+        inputs = batch["encoder_input_tokens"]
+        return _count(inputs), _count(targets), inputs.size + targets.size
+    held = _count(batch["decoder_segment_ids"])
+    of_targets = _count(batch["decoder_loss_weights"])
+    return held - of_targets, of_targets, targets.size
 
 
 def _count(tokens: jax.Array) -> jax.Array:
