@@ -43,6 +43,7 @@ def test_real_rows_give_reasons_before_the_answer(shared_data, monkeypatch):
             assert row["answer"] in example.targets[len(row["rationale"]) :]
         bare = registration.prompted_task(name.replace("zero_shot", "no_template"))
         example = bare.render(row, task.source.example_id("train", number))
+        assert not isinstance(example, Skipped)
         assert example.inputs == row["question"]
         assert example.targets == f"{row['rationale']}\n{row['answer']}"
 
