@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,16 @@ def test_tasks_preview_renders_rows_of_the_bundled_suite(capsys):
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines
     assert all(line["inputs"] and line["targets"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("what", "source"), [("vocab", "vocab/t5_32000.model"), ("gpt2", "vocab/gpt2/merges.txt")]
+)
+def test_fetch_puts_a_public_file_into_the_cache_folder(
+    what, source, shared_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path))
+    assert cli.main(["fetch", what, "--source", str(shared_data / source)]) == 0
+    made = Path(capsys.readouterr().out.strip())
+    assert tmp_path in made.parents
+    assert made.read_bytes() == (shared_data / source).read_bytes()

@@ -1,0 +1,202 @@
+"""The commands that make or use models: train, select, evaluate, predict, convert and score."""
+
+import argparse
+import os
+
+from instrux.errors import InputError
+from launch import entry
+from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, refuse
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declares the commands."""
+    for declare in (_add_gin_stages, _add_convert, _add_score):
+        declare(add)
+
+
+def _add_gin_stages(add: AddCommand) -> None:
+    for name, function, what in (
+        ("train", _gin_stage("train"), "train a model"),
+        ("select", _gin_stage("select"), "choose a run's checkpoint on tasks it was trained on"),
+        ("evaluate", _evaluate, "evaluate a trained model over rendered tasks"),
+        ("predict", _predict, "answer inputs with a trained model"),
+    ):
+        command = add(name, function, f"{what}, configured by gin: --gin.NAME=VALUE")
+        # `evaluate` takes --hf in its place.
+        required = name != "evaluate"
+        command.add_argument(
+            "--gin_file", action="append", required=required, help="may be repeated"
+        )
+        command.add_argument(
+            "--gin_search_paths", default="", help="folders for gin files, comma-separated"
+        )
+        command.add_argument(
+            "--module_import", action="append", default=[], help=MODULE_IMPORT_HELP
+        )
+
+        if name == "evaluate":
+            _add_evaluation_of_folder(command)
+
+
+def _gin_stage(name: str):
+    def run(options: argparse.Namespace, rest: list[str]) -> int:
+        from launch import stages
+
+        _configure(options, rest)
+        _call(stages.function(name))
+        return 0
+
+    return run
+
+
+def _add_evaluation_of_folder(command: argparse.ArgumentParser) -> None:
+    """Options of an evaluation without gin; their defaults are those of `evaluate`."""
+    command.add_argument("--hf", help="a Hugging Face folder to evaluate; takes no gin")
+    command.add_argument("--data_dir", help="with --hf: folder that holds rendered/")
+    command.add_argument("--task", action="append", help="with --hf: task or glob; may be repeated")
+    command.add_argument("--split", help="with --hf: the split to evaluate; validation")
+    command.add_argument("--max_examples", type=int, help="with --hf: examples a task at most")
+    command.add_argument("--batch_size", type=int, help="with --hf: examples a batch; 32")
+    command.add_argument("--out", help="with --hf: gets eval/<step>/; <folder>-evaluation")
+    command.add_argument("--vocabulary", help="with --hf: where the folder has no spiece.model")
+    command.add_argument("--inputs_length", type=int, help="with --hf: tokens of inputs; 1024")
+    command.add_argument("--targets_length", type=int, help="with --hf: tokens of targets; 256")
+    command.add_argument(
+        "--inputs_eos",
+        action="store_true",
+        default=None,
+        help="with --hf: end inputs as Flan-T5 was trained, and T0 was not",
+    )
+
+
+_OF_FOLDER = (
+    "data_dir",
+    "task",
+    "split",
+    "max_examples",
+    "batch_size",
+    "out",
+    "vocabulary",
+    "inputs_length",
+    "targets_length",
+    "inputs_eos",
+)
+
+
+def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
+    given = {name: value for name in _OF_FOLDER if (value := getattr(options, name)) is not None}
+    if options.hf is None:
+        if options.gin_file is None:
+            raise InputError(
+                "evaluate: give --gin_file for a run, or --hf for a folder; see --help"
+            )
+        if given:
+            raise InputError(f"evaluate: --{next(iter(given))} goes with --hf; a run takes --gin.…")
+        return _gin_stage("evaluate")(options, rest)
+    from launch.evaluate import evaluate
+
+    refuse(rest)
+    if options.gin_file is not None:
+        raise InputError("evaluate: --hf takes no --gin_file; see `instrux evaluate --help`")
+    for name in ("data_dir", "task"):
+        if name not in given:
+            raise InputError(f"evaluate: --hf needs --{name}; see `instrux evaluate --help`")
+    name = os.path.basename(os.path.normpath(options.hf))
+    evaluate(
+        checkpoint=options.hf,
+        model_dir=given.pop("out", f"{name}-evaluation"),
+        tasks=given.pop("task"),
+        **given,
+    )
+    return 0
+
+
+def _predict(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.predict import predict
+
+    _configure(options, rest)
+    _call(predict)
+    return 0
+
+
+def _configure(options: argparse.Namespace, rest: list[str]) -> None:
+    from launch import declarations, gin_config
+
+    search = [path for path in options.gin_search_paths.split(",") if path]
+    gin_config.parse(options.gin_file, entry.gin_bindings(rest), search=search)
+    if options.module_import:
+        declarations.load(options.module_import)
+
+
+def _call(function) -> None:
+    import gin
+
+    gin.get_configurable(function)()
+
+
+def _add_convert(add: AddCommand) -> None:
+    convert = add("convert", _convert, "a checkpoint to another format, a tensor at a time")
+    for flag, dest, what in (
+        ("--from", "source", "what to read"),
+        ("--to", "target", "what to write"),
+    ):
+        convert.add_argument(
+            flag,
+            dest=dest,
+            nargs=2,
+            required=True,
+            metavar=("FORMAT", "PATH"),
+            help=f"{what}: t5x, hf or instrux, and where",
+        )
+    convert.add_argument(
+        "--vocabulary", help="a SentencePiece model or `bytes`, if none lies there"
+    )
+    convert.add_argument("--model", help="a gin file with MODEL, for a T5X model's settings")
+    convert.add_argument("--step", type=int, help="which of several checkpoints; the newest")
+    convert.add_argument("--dtype", default="float32", help="to hf or t5x: or bfloat16, float16")
+    convert.add_argument("--scanned", action="store_true", help="to t5x: as its scalable_t5 has it")
+    convert.add_argument("--inputs_length", type=int, default=1024, help="to instrux: of a row")
+    convert.add_argument("--targets_length", type=int, default=256, help="to instrux: of a row")
+
+
+def _convert(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.convert import ConvertSettings, convert, gin_model
+
+    refuse(rest)
+    settings = ConvertSettings(
+        dtype=options.dtype,
+        scanned=options.scanned,
+        inputs_length=options.inputs_length,
+        targets_length=options.targets_length,
+    )
+    made = convert(
+        tuple(options.source),
+        tuple(options.target),
+        vocabulary=options.vocabulary,
+        model=None if options.model is None else gin_model(options.model),
+        step=options.step,
+        settings=settings,
+    )
+    print(made.out)
+    return 0
+
+
+def _add_score(add: AddCommand) -> None:
+    score = add("score", _score, "score predictions on Natural Instructions as its authors do")
+    what = score.add_mutually_exclusive_group(required=True)
+    what.add_argument("--predictions", help="predicted_examples.jsonl, or lines of id, prediction")
+    what.add_argument("--evaluation", help="an evaluation's folder, such as RUN/eval")
+    what.add_argument("--baseline", help="copy_demo or copy_input, on the tasks of --place")
+    score.add_argument("--references", help="the leaderboard's file that goes with --predictions")
+    score.add_argument("--place", default="", help="checkout, archive or folder of task files")
+    score.add_argument("--track", default="default", help="default or xlingual")
+    score.add_argument("--gpt2_merges", help="GPT-2's merges.txt, for the track xlingual")
+    score.add_argument("--out", help="file that gets all scores as JSON")
+
+
+def _score(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.natural_instructions import score_command
+
+    refuse(rest)
+    score_command(options)
+    return 0

@@ -1,0 +1,57 @@
+"""What the commands' modules share: options that several have, and how a command is declared."""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from instrux.errors import InputError
+
+Run = Callable[[argparse.Namespace, list[str]], int]
+"""Runs a command with its options and the arguments that it does not know; gives an exit status."""
+
+AddCommand = Callable[[str, Run, str], argparse.ArgumentParser]
+"""Declares a command: its name, what runs it, and one line on what it does."""
+
+MODULE_IMPORT_HELP = "module that registers your own tasks, such as acme.tasks; may be repeated"
+
+
+def add_names(command: argparse.ArgumentParser) -> None:
+    """Adds --task, --mixture and --module_import."""
+    command.add_argument(
+        "--task", action="append", default=[], help="task or glob; may be repeated"
+    )
+    command.add_argument("--mixture", action="append", default=[], help="all tasks of a mixture")
+    command.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
+
+
+def add_leave_out(command: argparse.ArgumentParser) -> None:
+    """Adds --leave_out and --leave_out_missing."""
+    command.add_argument(
+        "--leave_out",
+        action="append",
+        default=[],
+        help="glob over tasks and datasets to leave out, the other rates renormalised; may be "
+        "repeated",
+    )
+    command.add_argument(
+        "--leave_out_missing",
+        action="store_true",
+        help="leave out tasks that are not rendered, told with the share that is lost",
+    )
+
+
+def names(options: argparse.Namespace) -> list[str]:
+    """Gives the tasks and mixtures that the options of `add_names` name.
+
+    Raises:
+        InputError: they name none.
+    """
+    named = [*options.task, *options.mixture]
+    if not named:
+        raise InputError("nothing to do: name tasks by --task or --mixture")
+    return named
+
+
+def refuse(rest: Sequence[str]) -> None:
+    """Raises an `InputError` if there are arguments that the command does not know."""
+    if rest:
+        raise InputError(f"unknown argument {rest[0]!r}; see `instrux --help`")
