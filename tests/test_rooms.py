@@ -99,9 +99,10 @@ def test_no_import_cycle_between_modules():
 
 
 def test_every_package_is_listed_for_the_wheel():
-    listed = set(
-        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["setuptools"]["packages"]
+    listed = set(packages)
+    assert len(packages) == len(listed)
     on_disk = {_module_name(path) for path in _modules() if path.name == "__init__.py"}
     folders = {path.parent.relative_to(ROOT / "gin") for path in (ROOT / "gin").rglob("*.gin")}
     on_disk |= {"instrux_gin"} | {".".join(["instrux_gin", *path.parts]) for path in folders}

@@ -19,8 +19,7 @@ def decoder_only_features(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     """Joins the two sides of an encoder-decoder batch.
 
     Segment by segment, inputs then targets; padding goes to the end. A row gets as many positions
-    as both sides had, so what either side left empty stays empty: a set packed for
-    `architecture="decoder_only"` has fuller rows.
+    as both sides had, so what either side left empty stays empty.
 
     Args:
         batch: features of `packed_rows.model_features`, `[batch, length]`.
