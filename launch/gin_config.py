@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gin
+from gin import config as gin_internals
 
 from instrux.errors import InputError, did_you_mean
 
@@ -67,7 +68,7 @@ def parse(
         gin.add_config_file_search_path(path)
     # Gin logs an error for each folder of its search path that has not got an included file.
     logging.disable(logging.ERROR)
-    readers = gin.config._FILE_READERS
+    readers = gin_internals._FILE_READERS
     others = readers[1:]
     # Gin would also take `runs/x.gin` for a file of an importable package `runs`, which any folder
     # of that name is where the current folder is on Python's path, and fails there.
