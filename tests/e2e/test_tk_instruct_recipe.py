@@ -1,31 +1,18 @@
 """Tk-Instruct's tiny recipe on a few real task files, from the files to the released scores."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
 
-def _instrux(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        timeout=900,
-    )
-
-
 def test_the_tiny_recipe_goes_from_task_files_to_scores_that_the_files_give_again(
-    tmp_path, shared_data
+    tmp_path, shared_data, instrux
 ):
     out, folder = tmp_path / "out", shared_data / "natural_instructions"
     mirror = (str(folder / "test119"), str(shared_data))
-    done = _instrux(
+    done = instrux(
         "run", "tk_instruct/tiny.gin", f"--gin.OUT={str(out)!r}", f"--gin.MIRROR={mirror!r}",
         f"--gin.VOCABULARY={str(shared_data / 'vocab' / 't5_32000.model')!r}",
         "--gin.MIXTURE_OR_TASK_NAME='ni_task003_mctaco_question_generation_event_duration:train:e2'",
@@ -48,6 +35,6 @@ def test_the_tiny_recipe_goes_from_task_files_to_scores_that_the_files_give_agai
     }
     again = tmp_path / "again.json"
     released = str(step / "predicted_examples.jsonl")
-    done = _instrux("score", "--predictions", released, "--out", str(again))
+    done = instrux("score", "--predictions", released, "--out", str(again))
     assert done.returncode == 0, done.stderr
     assert json.loads(again.read_text())["released"] == scores["released"]
