@@ -42,7 +42,7 @@ def evaluate(
     inputs_length: int | None = None,
     targets_length: int | None = None,
     max_decode_length: int | None = None,
-    inputs_eos: bool = False,
+    inputs_eos: bool | None = None,
     rank_choices: bool = True,
     normalize_lengths: bool = False,
     original_task_only: bool = False,
@@ -71,7 +71,8 @@ def evaluate(
         inputs_length: longer inputs are cut; the run's own length where None.
         targets_length: longer answer choices are cut; the run's own length where None.
         max_decode_length: longest generated answer in tokens; `targets_length` where None.
-        inputs_eos: whether inputs end with the end-of-sequence id, as in `PackSettings`.
+        inputs_eos: whether inputs end with the end-of-sequence id; as the run was trained where
+            None.
         rank_choices: whether answer choices are ranked where there are any; otherwise every
             answer is generated.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
@@ -117,7 +118,7 @@ def evaluate(
         targets_length=own.targets_length if targets_length is None else targets_length,
         max_decode_length=max_decode_length,
         batch_size=batch_size,
-        inputs_eos=inputs_eos,
+        inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
     )
     settings = EvaluationSettings(

@@ -48,7 +48,7 @@ def predict(
     inputs_length: int | None = None,
     targets_length: int | None = None,
     max_decode_length: int | None = None,
-    inputs_eos: bool = False,
+    inputs_eos: bool | None = None,
     normalize_lengths: bool = False,
     step: int | str | None = None,
     vocabulary: VocabularySpec | str | None = None,
@@ -72,7 +72,8 @@ def predict(
         inputs_length: longer inputs are cut; the run's own length where None.
         targets_length: longer answer choices are cut; the run's own length where None.
         max_decode_length: longest generated answer in tokens; `targets_length` where None.
-        inputs_eos: whether inputs end with the end-of-sequence id, as in `PackSettings`.
+        inputs_eos: whether inputs end with the end-of-sequence id; as the run was trained where
+            None.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
             `selected`.
@@ -96,7 +97,7 @@ def predict(
         targets_length=own.targets_length if targets_length is None else targets_length,
         max_decode_length=max_decode_length,
         batch_size=batch_size,
-        inputs_eos=inputs_eos,
+        inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
     )
     with opened(run, reading, mesh=mesh, compile_cache=compile_cache) as reader:

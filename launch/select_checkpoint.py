@@ -47,7 +47,7 @@ def select(
     inputs_length: int | None = None,
     targets_length: int | None = None,
     max_decode_length: int | None = None,
-    inputs_eos: bool = False,
+    inputs_eos: bool | None = None,
     rank_choices: bool = True,
     normalize_lengths: bool = False,
     name: str = "select",
@@ -76,7 +76,8 @@ def select(
         inputs_length: longer inputs are cut.
         targets_length: longer answer choices are cut.
         max_decode_length: longest generated answer in tokens.
-        inputs_eos: whether inputs end with the end-of-sequence id.
+        inputs_eos: whether inputs end with the end-of-sequence id; as the run was trained where
+            None.
         rank_choices: whether answer choices are ranked where there are any.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
         vocabulary: to be sure of it.

@@ -247,6 +247,7 @@ def _description(model: ModelConfig, data: training_data.TrainingData) -> RunDes
         model,
         data.vocabulary,
         inputs_length=data.inputs_length,
+        inputs_eos=data.inputs_eos,
         targets_length=data.targets_length,
     )
 

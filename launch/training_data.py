@@ -22,6 +22,7 @@ class TrainingData(NamedTuple):
         vocab_size: token ids are below it.
         inputs_length: encoder positions of a row.
         targets_length: decoder positions of a row.
+        inputs_eos: whether inputs end with the end-of-sequence id.
     """
 
     source: BatchSource
@@ -29,6 +30,7 @@ class TrainingData(NamedTuple):
     vocab_size: int
     inputs_length: int
     targets_length: int
+    inputs_eos: bool
 
 
 def pack_settings(
@@ -76,6 +78,7 @@ def packed(settings: PackSettings, data_dir: str) -> TrainingData:
         vocab_size=dataset.manifest.vocab_size,
         inputs_length=settings.inputs_length,
         targets_length=settings.targets_length,
+        inputs_eos=settings.inputs_eos,
     )
 
 
@@ -120,13 +123,15 @@ def online(
     if use_cached:
         seqio.add_global_cache_dirs([str(Path(data_dir) / "cache")])
     mixture = registration.find_name(mixture)
-    vocabulary = _spec(mixture, seqio.get_mixture_or_task(mixture).output_features)
+    features = seqio.get_mixture_or_task(mixture).output_features
+    vocabulary = _spec(mixture, features)
     return TrainingData(
         source=SeqioSource(mixture, split, lengths, pack=pack_online, use_cached=use_cached),
         vocabulary=vocabulary,
         vocab_size=vocabulary.load().vocab_size,
         inputs_length=lengths["inputs"],
         targets_length=lengths["targets"],
+        inputs_eos=features["inputs"].add_eos,
     )
 
 

@@ -47,6 +47,7 @@ class RunDescription:
         vocabulary_digest: sha256 of the vocabulary's content.
         inputs_length: encoder positions of a training row.
         targets_length: decoder positions of a training row.
+        inputs_eos: whether the inputs it was trained on end with the end-of-sequence id.
     """
 
     model: ModelConfig
@@ -54,6 +55,7 @@ class RunDescription:
     vocabulary_digest: str
     inputs_length: int
     targets_length: int
+    inputs_eos: bool = False
 
     @classmethod
     def of(
@@ -63,9 +65,11 @@ class RunDescription:
         *,
         inputs_length: int,
         targets_length: int,
+        inputs_eos: bool = False,
     ) -> "RunDescription":
         """Describes a model; reads the vocabulary's file for its digest."""
-        return cls(model, vocabulary, vocabulary.digest(), inputs_length, targets_length)
+        digest = vocabulary.digest()
+        return cls(model, vocabulary, digest, inputs_length, targets_length, inputs_eos)
 
     def write(self, model_dir: Path) -> None:
         """Writes `model.json`, atomically, and the copy of the vocabulary's file."""
@@ -82,6 +86,7 @@ class RunDescription:
             "vocabulary": dataclasses.asdict(self.vocabulary),
             "vocabulary_digest": self.vocabulary_digest,
             "feature_lengths": {"inputs": self.inputs_length, "targets": self.targets_length},
+            "inputs_eos": self.inputs_eos,
         }
         partial = model_dir / (_DESCRIPTION + ".partial")
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -111,6 +116,7 @@ class RunDescription:
                 vocabulary_digest=content["vocabulary_digest"],
                 inputs_length=content["feature_lengths"]["inputs"],
                 targets_length=content["feature_lengths"]["targets"],
+                inputs_eos=content.get("inputs_eos", False),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -132,7 +138,7 @@ class RunDescription:
             for name in old
             if name not in _CHANGEABLE and families[0] == families[1]
         ]
-        for name in ("vocabulary_digest", "inputs_length", "targets_length"):
+        for name in ("vocabulary_digest", "inputs_length", "targets_length", "inputs_eos"):
             pairs.append((name, getattr(earlier, name), getattr(self, name)))
         for name, before, now in pairs:
             if before != now:

@@ -253,3 +253,23 @@ def sentencepiece_model(tmp_path):
     path = tmp_path / "other.model"
     path.write_bytes(b"of another content")
     return str(path)
+
+
+def test_inputs_end_as_the_run_was_trained_unless_told_otherwise(data_dir, tmp_path):
+    config = T5Config(
+        vocab_size=BYTES.load().vocab_size,
+        emb_dim=8,
+        num_heads=2,
+        head_dim=4,
+        mlp_dim=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    )
+    description = RunDescription.of(
+        config, BYTES, inputs_length=32, targets_length=8, inputs_eos=True
+    )
+    params = T5(config).init(jax.random.key(0))
+    save_run(tmp_path / "run", description, params, step=1)
+    as_trained = _evaluate(str(tmp_path / "run"), data_dir).results
+    told = _evaluate(str(tmp_path / "run"), data_dir, inputs_eos=False, name="told").results
+    assert [r.settings["reading"]["inputs_eos"] for r in (as_trained, told)] == [True, False]

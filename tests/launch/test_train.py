@@ -243,9 +243,18 @@ def macros_of(path):
     return names
 
 
+def required_macros_of(path):
+    """The macros that a run file asks its user for, except the model."""
+    text = path.read_text()
+    names = set(re.findall(r"^([A-Z_]+) = %gin\.REQUIRED", text, flags=re.MULTILINE))
+    for included in re.findall(r"^include ['\"]runs/(.*)['\"]", text, flags=re.MULTILINE):
+        names |= required_macros_of(path.with_name(included))
+    return names - {"MODEL"}
+
+
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_every_run_file_is_complete(path, tmp_path, clean_gin):
-    given = MACROS | {"OUT": "'out'"}
+    given = {name: f"'{name.lower()}'" for name in required_macros_of(path)} | MACROS
     bindings = [f"{name} = {given[name]}" for name in macros_of(path) & given.keys()]
     gin_config.parse([with_tiny_model(tmp_path, path.name)], bindings)
     needed = {"model_dir", "data_dir", "model", "batch_size", "train_steps"}
