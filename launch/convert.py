@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from launch.foreign import (
 )
 
 _FLOAT32 = np.dtype(np.float32)
+_TRIES = 50  # a tenth of a second apart, to remove a folder
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,16 @@ def _appearing_whole(out: Path, size: int) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error}).") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder that a writer's last threads may still be writing into."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def gin_model(file: str) -> T5Config:

@@ -52,17 +52,28 @@ class _StreamingHandler(ocp.type_handlers.NumpyHandler):
     def __init__(self) -> None:
         super().__init__(deepcopy_host_arrays=False)
         self._one_at_a_time = asyncio.Lock()
+        self._failed = False
 
     async def _open_and_write(self, value: Any, tspec: dict[str, Any], ts_context: Any) -> None:
         async with self._one_at_a_time:
-            blocks = iter(value.blocks())
-            index, block = next(blocks)
-            tspec["metadata"]["chunks"] = chunk_shape(value.shape, sliced=index is not None)
-            spec = tensorstore.Spec(tspec)
-            stored: Any = await tensorstore.open(spec, create=True, open=True, context=ts_context)
+            # The caller gives up at the first failure, and removes what was written.
+            if self._failed:
+                return
+            try:
+                await self._write_blocks(value, tspec, ts_context)
+            except BaseException:
+                self._failed = True
+                raise
+
+    async def _write_blocks(self, value: Any, tspec: dict[str, Any], ts_context: Any) -> None:
+        blocks = iter(value.blocks())
+        index, block = next(blocks)
+        tspec["metadata"]["chunks"] = chunk_shape(value.shape, sliced=index is not None)
+        spec = tensorstore.Spec(tspec)
+        stored: Any = await tensorstore.open(spec, create=True, open=True, context=ts_context)
+        await _write(stored, index, block)
+        for index, block in blocks:
             await _write(stored, index, block)
-            for index, block in blocks:
-                await _write(stored, index, block)
 
 
 async def _write(stored: Any, index: int | None, block: np.ndarray) -> None:
