@@ -26,6 +26,7 @@ Registering reads two small tables, no template, no rows and no TensorFlow Datas
 import dataclasses
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from instrux.data import registration
 from instrux.data.flan_few_shot_task import FewShotFlanTask, FewShotPrompts
@@ -161,7 +162,7 @@ def flan_task(
     Raises:
         InputError: exemplars are asked for and the dataset has no training rows.
     """
-    declared = {
+    declared: dict[str, Any] = {
         "source": of.source(),
         "splits": {split: split for split in of.splits},
         "metrics": of.metrics,
@@ -170,7 +171,7 @@ def flan_task(
         "original_task": prompts.only is None or prompts.only < of.forward_templates,
     }
     if not shots:
-        return FlanTask(name, template=prompts, **declared)  # type: ignore[arg-type]
+        return FlanTask(name, template=prompts, **declared)
     if of.train_examples is None:
         raise InputError(f"{name}: {of.name} has no training rows to take exemplars from")
     few_shot = FewShotPrompts(
@@ -181,7 +182,7 @@ def flan_task(
         drawn_layouts=drawn_layouts,
         pool_share=_pool_share(of.train_examples, shots),
     )
-    return FewShotFlanTask(name, template=few_shot, **declared)  # type: ignore[arg-type]
+    return FewShotFlanTask(name, template=few_shot, **declared)
 
 
 def add(name: FlanTaskName) -> str:

@@ -10,6 +10,7 @@ asked for. Their files (`gsm8k_train.tsv`) are taken from the folders that INSTR
 """
 
 import dataclasses
+from typing import Any
 
 from instrux.data import registration
 from instrux.data.flan_cot_rows import HELD_OUT_ROWS, SPLITS, cot_source
@@ -55,7 +56,7 @@ def cot_task(dataset: str, form: str) -> FlanTask:
     inverted = form.startswith("inverted_")
     name = f"cot_{dataset}_inverted" if inverted else f"cot_{dataset}"
     prompts = FlanPromptsReference(COT_PROMPTS, name)
-    declared = {
+    declared: dict[str, Any] = {
         "source": cot_source(dataset),
         "splits": {split: split for split in SPLITS},
         "metrics": _METRICS,
@@ -65,9 +66,9 @@ def cot_task(dataset: str, form: str) -> FlanTask:
     }
     task_name = f"cot_{dataset}_{form}"
     if form == "no_template":
-        return FlanTask(task_name, template=_bare(name), **declared)  # type: ignore[arg-type]
+        return FlanTask(task_name, template=_bare(name), **declared)
     if form.endswith("zero_shot"):
-        return FlanTask(task_name, template=prompts, **declared)  # type: ignore[arg-type]
+        return FlanTask(task_name, template=prompts, **declared)
     few_shot = FewShotPrompts(
         prompts,
         SHOTS["five"],
@@ -75,7 +76,7 @@ def cot_task(dataset: str, form: str) -> FlanTask:
         form=MIXED_TEMPLATES_2022,
         drawn_layouts=True,
     )
-    return FewShotFlanTask(task_name, template=few_shot, **declared)  # type: ignore[arg-type]
+    return FewShotFlanTask(task_name, template=few_shot, **declared)
 
 
 def add(dataset: str, form: str) -> str:

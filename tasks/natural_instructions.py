@@ -137,7 +137,8 @@ def _with_option(task: PromptedTask, option: str, *, whose: str) -> PromptedTask
 
 
 def _changed_template(task: PromptedTask, **changes: Any) -> PromptedTask:
-    return dataclasses.replace(task, template=dataclasses.replace(task.template, **changes))
+    template: Any = task.template
+    return dataclasses.replace(task, template=dataclasses.replace(template, **changes))
 
 
 def _changed_source(task: PromptedTask, **changes: Any) -> PromptedTask:

@@ -52,7 +52,7 @@ def problem_of(job: SplitJob, report: RowReport, settings: FinishSettings) -> st
         if rows == report.rows - report.failed["bad_row"]
     ]
     if never and not settings.allow_missing_fields:
-        template = getattr(job.task.template, "name", "")
+        template = job.task.template.name
         return (
             f"{name}: template {template!r} names the field {never[0]!r}, which no row has; the "
             f"rows of {job.task.source.label} have {list(report.row_fields)}. Mend the template, "

@@ -66,7 +66,7 @@ class SplitJob:
         return {
             "dataset": task.source.dataset,
             "config": task.source.config,
-            "template": getattr(template, "name", ""),
+            "template": template.name,
             "cluster": task.cluster,
             "metrics": list(task.metrics),
             "answer_choices": list(fixed) if fixed is not None else None,
@@ -242,10 +242,16 @@ def _bytes_of_rows(shards: Sequence[RowShard]) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A template (or any value) as JSON data that names its class, for settings."""
+    """A template (or any value) as JSON data that names its class, for settings.
+
+    Fields that two equal templates may differ in (`compare=False`) are left out: they change no
+    rendered text.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.compare
         }
         return {"class": type(value).__name__, **fields}
     return json.loads(json.dumps(value, default=str))

@@ -103,7 +103,7 @@ class UnitRenderer:
     def _fail(
         self, index: int, job: SplitJob, row: int, example_id: str, reason: str, detail: str
     ) -> None:
-        template = getattr(job.task.template, "name", "")
+        template = job.task.template.name
         letter = dead_letter(example_id=example_id, template=template, reason=reason, detail=detail)
         self.buffers.add((index, job.dead_letters_name), row, letter)
         report = self.reports[index]

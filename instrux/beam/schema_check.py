@@ -26,7 +26,7 @@ def schema_problem(jobs: Sequence[SplitJob]) -> str:
     for job in jobs:
         for field in job.template_fields:
             if field not in known:
-                lacking.setdefault(field, []).append(getattr(job.task.template, "name", ""))
+                lacking.setdefault(field, []).append(job.task.template.name)
     if not lacking:
         return ""
     wanted = "; ".join(

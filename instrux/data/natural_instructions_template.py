@@ -36,14 +36,11 @@ class TokenizerFile:
 
     kind: Budget
     digest: str
-    path: dataclasses.InitVar[str]
-
-    def __post_init__(self, path: str) -> None:
-        object.__setattr__(self, "_path", path)
+    path: str = dataclasses.field(compare=False)
 
     def load(self) -> ni.SourceTokenizer:
         """Gives the tokenizer; its file is read once a process."""
-        return _tokenizer(self.kind, self._path)  # type: ignore[attr-defined]
+        return _tokenizer(self.kind, self.path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,15 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from instrux.data.examples import RenderedExample
 from instrux.data.sources_base import RowSource
 from instrux.prompts.randomness import seeded_rng
-
-if TYPE_CHECKING:
-    from instrux.prompts import Template, TemplateReference
-    from instrux.prompts.mends import MendedReference
 
 NO_LABEL = "<NO LABEL>"  # what T0 trains on where a hidden label gives an empty target
 NOT_APPLICABLE = "not_applicable"
@@ -29,6 +25,18 @@ class Skipped:
     """
 
     reason: str
+
+
+class TaskTemplate(Protocol):
+    """What turns a row into text, or a reference whose `resolve()` gives that.
+
+    Rooms below differ in how: a `Template` has `apply`, FLAN's prompts have `render`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What predictions and reports call it."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +59,7 @@ class PromptedTask:
 
     name: str
     source: RowSource
-    template: "Template | TemplateReference | MendedReference"
+    template: TaskTemplate
     splits: Mapping[str, str]
     seed: int = 0
     metrics: tuple[str, ...] = ("accuracy",)

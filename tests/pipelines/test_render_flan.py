@@ -18,7 +18,7 @@ from tasks.flan_keys import PROMPTS
 def task(dataset: str, path, **settings) -> FlanTask:
     source = JsonLinesSource(dataset, files={"train": str(path)})
     reference = FlanPromptsReference(str(PROMPTS), dataset, **settings)
-    return FlanTask(f"{dataset}_all", source, reference, {"train": "train"})  # type: ignore[arg-type]
+    return FlanTask(f"{dataset}_all", source, reference, {"train": "train"})
 
 
 def test_a_dataset_is_read_once_and_no_row_is_lost(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from instrux.beam.plan import SourceReader, make_plans, plain, split_job
 from instrux.beam.template_fields import template_fields
 from instrux.data import sources_files
+from instrux.data.natural_instructions_template import TokenizerFile
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.sources import JsonLinesSource
 from instrux.errors import InputError
@@ -110,3 +111,9 @@ def test_settings_hold_the_template_and_not_where_files_lie(jobs):
 )
 def test_fields_of_a_template(jinja, choices, fields):
     assert len(template_fields(Template(name="t", jinja=jinja, answer_choices=choices))) == fields
+
+
+def test_where_a_tokenizer_lies_is_no_part_of_the_settings():
+    here, there = (TokenizerFile("gpt2", "digest", path) for path in ("/here", "/there"))
+    assert plain(here) == plain(there)
+    assert plain(here) != plain(TokenizerFile("gpt2", "another", "/here"))

@@ -44,7 +44,7 @@ def test_bad_files_are_told(folder):
 def test_rows_go_through_their_prompts(folder, name):
     source = cot_source("gsm8k", str(folder))
     reference = FlanPromptsReference(str(COT_PROMPTS), name)
-    task = FlanTask(name, source, reference, {"train": "train"}).resolve()  # type: ignore[arg-type]
+    task = FlanTask(name, source, reference, {"train": "train"}).resolve()
     for number, row in source.rows("train"):
         example = task.render(row, source.example_id("train", number))
         assert example.inputs and example.targets

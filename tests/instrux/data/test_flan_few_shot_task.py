@@ -46,7 +46,7 @@ def few_shot(source, **settings) -> FewShotFlanTask:
         | settings
     )
     splits = {"train": "train", "test": "test"}
-    return FewShotFlanTask("snli_three_shot", source, few, splits)  # type: ignore[arg-type]
+    return FewShotFlanTask("snli_three_shot", source, few, splits)
 
 
 def examples(task, split="train") -> list[RenderedExample | Skipped]:

@@ -29,7 +29,7 @@ SNLI = {"premise": "A cat sits.", "hypothesis": "An animal sits.", "label": 0}
 def task(dataset: str, **settings) -> FlanTask:
     source = JsonLinesSource(dataset, files={"train": "train.jsonl"})
     reference = FlanPromptsReference(str(PROMPTS), dataset, **settings)
-    return FlanTask(f"{dataset}_all", source, reference, {"train": "train"})  # type: ignore[arg-type]
+    return FlanTask(f"{dataset}_all", source, reference, {"train": "train"})
 
 
 def render(flan_task: FlanTask, row, number: int = 0) -> RenderedExample | Skipped:
