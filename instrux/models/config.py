@@ -1,4 +1,4 @@
-"""The sizes and settings of a T5 model."""
+"""The sizes and settings of models: what all families have, and T5's."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,10 @@ ATTENTION_IMPLEMENTATIONS = ("auto", "plain", "rows", "xla", "cudnn")
 
 
 @dataclass(frozen=True, kw_only=True)
-class T5Config:
-    """Sizes and settings of a T5 encoder-decoder.
+class SharedSettings:
+    """Sizes and settings that the configuration of every family of models has.
 
-    The defaults of the settings are those of T5 1.1. A configuration is hashable, so it may be a
-    static argument of a jitted function.
+    A configuration is hashable, so it may be a static argument of a jitted function.
 
     Attributes:
         vocab_size: rows of the embedding table, extra ids included.
@@ -27,18 +26,10 @@ class T5Config:
         num_heads: attention heads.
         head_dim: width of a head; `num_heads * head_dim` need not be `emb_dim`.
         mlp_dim: inner width of the MLP.
-        num_encoder_layers: layers of the encoder.
-        num_decoder_layers: layers of the decoder.
-        dropout_rate: share of units dropped in training, in [0, 1).
         mlp_activations: one activation an input projection; their outputs are multiplied.
-            T5 1.1 has `("gelu", "linear")`, T5 1.0 `("relu",)`.
+        dropout_rate: share of units dropped in training, in [0, 1).
         dtype: dtype of the matrix products, `float32` or `bfloat16`. Parameters, norms, softmax
             and loss are float32 in either case.
-        logits_via_embedding: take the logits from the embedding table, scaled by
-            `emb_dim ** -0.5`, as T5 1.0 does, and have no `logits_dense`.
-        relpos_buckets: buckets of relative positions.
-        relpos_max_distance: distance from which on all positions share the last bucket.
-        layer_norm_epsilon: added to the mean square in a norm.
         remat: what the backward pass computes anew: `none`, `dots` (all but the outputs of the
             weight products) or `full` (all but the inputs of layers).
         scan_layers: run a stack as one scanned layer: compile time does not grow with depth.
@@ -58,15 +49,9 @@ class T5Config:
     num_heads: int
     head_dim: int
     mlp_dim: int
-    num_encoder_layers: int
-    num_decoder_layers: int
+    mlp_activations: tuple[str, ...]
     dropout_rate: float = 0.1
-    mlp_activations: tuple[str, ...] = ("gelu", "linear")
     dtype: str = "float32"
-    logits_via_embedding: bool = False
-    relpos_buckets: int = 32
-    relpos_max_distance: int = 128
-    layer_norm_epsilon: float = 1e-6
     remat: str = "none"
     scan_layers: bool = True
     random_bits: str = "threefry2x32"
@@ -76,12 +61,17 @@ class T5Config:
     def __post_init__(self) -> None:
         # gin and JSON give a list; the configuration has to be hashable.
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
-        self._check_sizes()
-        self._check_choices()
+        check_sizes(self, ("vocab_size", "emb_dim", "num_heads", "head_dim", "mlp_dim"))
+        check_share(self, "dropout_rate")
+        check_above_zero(self, "logits_chunk_mib")
+        check_choice(self, "dtype", self.dtype, DTYPES)
+        check_choice(self, "remat", self.remat, REMAT_POLICIES)
+        check_choice(self, "random_bits", self.random_bits, RANDOM_BITS)
+        check_choice(self, "attention", self.attention, ATTENTION_IMPLEMENTATIONS)
 
     @property
     def joined_kv(self) -> int:
-        """Width of all heads together."""
+        """Width of all heads of queries together."""
         return self.num_heads * self.head_dim
 
     @property
@@ -89,41 +79,47 @@ class T5Config:
         """The dtype of the matrix products."""
         return jnp.bfloat16 if self.dtype == "bfloat16" else jnp.float32
 
-    def _check_sizes(self) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class T5Config(SharedSettings):
+    """Sizes and settings of a T5 encoder-decoder.
+
+    The defaults of the settings are those of T5 1.1. See `SharedSettings` for the others.
+
+    Attributes:
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        mlp_activations: T5 1.1 has `("gelu", "linear")`, T5 1.0 `("relu",)`.
+        logits_via_embedding: take the logits from the embedding table, scaled by
+            `emb_dim ** -0.5`, as T5 1.0 does, and have no `logits_dense`.
+        relpos_buckets: buckets of relative positions.
+        relpos_max_distance: distance from which on all positions share the last bucket.
+        layer_norm_epsilon: added to the mean square in a norm.
+    """
+
+    num_encoder_layers: int
+    num_decoder_layers: int
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    logits_via_embedding: bool = False
+    relpos_buckets: int = 32
+    relpos_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         sizes = (
-            "vocab_size",
-            "emb_dim",
-            "num_heads",
-            "head_dim",
-            "mlp_dim",
             "num_encoder_layers",
             "num_decoder_layers",
             "relpos_buckets",
             "relpos_max_distance",
         )
         check_sizes(self, sizes)
-        check_share(self, "dropout_rate")
+        check_activations(self, ACTIVATIONS, examples="('gelu', 'linear') or ('relu',)")
         if self.relpos_buckets % 4:
             raise InputError(
                 f"T5Config.relpos_buckets = {self.relpos_buckets}: give a multiple of 4 "
                 "(half are for each direction, and half of those for exact distances)"
             )
-        if not self.logits_chunk_mib > 0.0:
-            raise InputError(
-                f"T5Config.logits_chunk_mib = {self.logits_chunk_mib}: give a size above 0"
-            )
-
-    def _check_choices(self) -> None:
-        if not self.mlp_activations:
-            raise InputError(
-                "T5Config.mlp_activations is empty: give ('gelu', 'linear') or ('relu',)"
-            )
-        for activation in self.mlp_activations:
-            check_choice(self, "mlp_activations", activation, ACTIVATIONS)
-        check_choice(self, "dtype", self.dtype, DTYPES)
-        check_choice(self, "remat", self.remat, REMAT_POLICIES)
-        check_choice(self, "random_bits", self.random_bits, RANDOM_BITS)
-        check_choice(self, "attention", self.attention, ATTENTION_IMPLEMENTATIONS)
 
 
 def check_sizes(config: object, names: tuple[str, ...]) -> None:
@@ -150,3 +146,19 @@ def check_choice(config: object, name: str, value: str, known: tuple[str, ...]) 
             f"{type(config).__name__}.{name} = {value!r}: choose from {', '.join(known)}."
             f"{did_you_mean(str(value), known)}"
         )
+
+
+def check_above_zero(config: object, name: str) -> None:
+    """Raises an `InputError` unless this field is above 0."""
+    value = getattr(config, name)
+    if not value > 0.0:
+        raise InputError(f"{type(config).__name__}.{name} = {value}: give one above 0")
+
+
+def check_activations(config: SharedSettings, known: tuple[str, ...], *, examples: str) -> None:
+    """Raises an `InputError` unless there are activations, and all are known."""
+    if not config.mlp_activations:
+        name = type(config).__name__
+        raise InputError(f"{name}.mlp_activations is empty: give {examples}")
+    for activation in config.mlp_activations:
+        check_choice(config, "mlp_activations", activation, known)
