@@ -35,13 +35,16 @@ class Progress:
         total: units of work in all, or None where that is not known.
         unit: what is counted, in the plural, such as `rows`.
         done: units done so far.
+        start: units that were done before, and so say nothing about the rate.
     """
 
-    def __init__(self, label: str, *, total: int | None = None, unit: str = "items") -> None:
+    def __init__(
+        self, label: str, *, total: int | None = None, unit: str = "items", start: int = 0
+    ) -> None:
         self.label = label
         self.total = total
         self.unit = unit
-        self.done = 0
+        self.done = self.start = start
         self._live = sys.stderr.isatty()
         self._every_secs = 0.2 if self._live else _PLAIN_EVERY_SECS
         self._started = self._shown = time.monotonic()
@@ -49,7 +52,7 @@ class Progress:
     def line(self, detail: str = "") -> str:
         """Words the present state in one line."""
         elapsed = time.monotonic() - self._started
-        rate = self.done / elapsed if elapsed > 0 else 0.0
+        rate = (self.done - self.start) / elapsed if elapsed > 0 else 0.0
         total = f"/{self.total:,}" if self.total is not None else ""
         text = f"{self.label}: {self.done:,}{total} {self.unit}, {rate:,.1f}/s"
         if self.total is not None and rate > 0:
@@ -74,9 +77,8 @@ class Progress:
         if self._live:
             sys.stderr.write("\r\x1b[K")
         took = duration(time.monotonic() - self._started)
-        tell(
-            f"{self.label}: {self.done:,} {self.unit} in {took}" + (f", {detail}" if detail else "")
-        )
+        text = f"{self.label}: {self.done - self.start:,} {self.unit} in {took}"
+        tell(f"{text}, {detail}" if detail else text)
 
 
 @contextmanager

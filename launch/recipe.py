@@ -125,8 +125,9 @@ def _start(stage: str, options: Sequence[str], *, captured: bool) -> subprocess.
 def _forward(stage: str, process: subprocess.Popen[str]) -> None:
     # Two live lines on one terminal would overwrite each other: whole lines, each with its stage.
     assert process.stdout is not None
+    own_label = f"{stage.rpartition('/')[2]}: "
     for line in process.stdout:
-        progress.tell(f"{stage}: {line.rstrip()}")
+        progress.tell(f"{stage}: {line.removeprefix(own_label).rstrip()}")
 
 
 def _wait(processes: Sequence[subprocess.Popen[str]]) -> list[int]:

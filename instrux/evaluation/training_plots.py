@@ -106,9 +106,13 @@ def mixture(name: str, run_name: str, manifest: PackManifest) -> Drawing:
     """Shares of the mixture's tasks: asked for as a mark, obtained as a bar."""
     entries = sorted(manifest.tasks, key=lambda task: -task.share_asked)
     shown = [(task.name, task.share_asked, task.share) for task in entries[:_MOST_TASKS]]
+    label = "share of the mixture's examples, %"
     if rest := entries[_MOST_TASKS:]:
+        # In words: as a bar of its own it would dwarf the others.
         asked, got = sum(t.share_asked for t in rest), sum(t.share for t in rest)
-        shown.append((f"{len(rest)} more tasks", asked, got))
+        label += (
+            f"\n{len(rest)} more tasks: asked for {100 * asked:.1f} %, obtained {100 * got:.1f} %"
+        )
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -130,15 +134,16 @@ def mixture(name: str, run_name: str, manifest: PackManifest) -> Drawing:
         axes.set_yticks(places, [plain(task, 60) for task, _, _ in shown], fontsize=9)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlim(left=0)
-        axes.set_xlabel("share of the mixture's examples, %")
+        axes.set_xlabel(label)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         axes.spines["left"].set_color(MUTED)
         figure.legend(loc="outside upper left", ncols=2)
 
-    farthest = max(shown, key=lambda entry: abs(entry[1] - entry[2]))
+    farthest = max(entries, key=lambda task: abs(task.share_asked - task.share))
     alt = (
         f"Mixture of {run_name}: shares asked for and obtained, {len(entries)} tasks. The largest"
-        f" difference is {farthest[0]}: {farthest[1]:.2%} asked for, {farthest[2]:.2%} obtained."
+        f" difference is {farthest.name}: {farthest.share_asked:.2%} asked for,"
+        f" {farthest.share:.2%} obtained."
     )
-    return draw(name, alt, paint, width=9, height=1.1 + 0.27 * len(shown))
+    return draw(name, alt, paint, width=9, height=1.3 + 0.27 * len(shown))

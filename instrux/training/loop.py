@@ -152,7 +152,7 @@ class Session:
         self._state, self._on_nonfinite = state, on_nonfinite
         self._flops, self._peak = flops, peak_flops_per_second
         self._eval_source = eval_source
-        self._first_step = self._step = position.batches_read
+        self._step = position.batches_read
         self._seconds_before = position.seconds
         self._log = None
         if jax.process_index() == 0:
@@ -182,7 +182,7 @@ class Session:
                 if self._log is not None:
                     self._log.close()
         if self._progress is not None:
-            self._progress.finish(self._detail())
+            self._progress.finish(f"at step {self._step:,}, {self._detail()}")
         number = stop.number if reason == "signal" else None
         return TrainResult(self._step, reason, self._seconds(), self._loss, number)
 
@@ -318,16 +318,16 @@ class Session:
             # The first step compiles; the rate of the rest is what tells the time left.
             took = duration(time.monotonic() - self._started)
             tell(f"train: step {step} of {self._settings.train_steps:,}, ready after {took}")
-            rest = self._settings.train_steps - step
-            self._progress = Progress("train", total=rest, unit="steps")
-        self._progress.update(step - self._first_step - 1, self._detail(step))
+            total = self._settings.train_steps
+            self._progress = Progress("train", total=total, unit="steps", start=step)
+        self._progress.update(step, self._detail())
 
-    def _detail(self, step: int | None = None) -> str:
+    def _detail(self) -> str:
         loss = (
             "none" if self._loss is None or not math.isfinite(self._loss) else f"{self._loss:.4f}"
         )
         tokens = f"{self._rate.latest:,.0f} tokens/s" if self._rate.latest else "compiling"
-        return f"step {self._step if step is None else step:,}, loss {loss}, {tokens}"
+        return f"loss {loss}, {tokens}"
 
 
 class _Rate:

@@ -92,6 +92,14 @@ def test_stages_side_by_side_say_which_they_are_and_all_finish(tmp_path, capfd):
     assert "[2/2]" not in err
 
 
+def test_a_stage_side_by_side_does_not_say_its_name_twice(capfd):
+    command = [sys.executable, "-c", "print('train: 7 steps'); print('rows: 3')"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+    recipe._forward("one/train", process)
+    process.wait()
+    assert capfd.readouterr().err == "one/train: 7 steps\none/train: rows: 3\n"
+
+
 def test_sigterm_reaches_the_stage_and_its_status_is_passed_on(tmp_path):
     started = tmp_path / "started"
     (tmp_path / "waiting.py").write_text(
