@@ -1,5 +1,6 @@
 """Hugging Face's T5 with our parameters: the peer of the model benchmarks and tests."""
 
+import argparse
 from typing import Any
 
 import jax
@@ -7,7 +8,38 @@ import numpy as np
 import torch
 import transformers
 
+from instrux.models.host_memory import keep_freed_memory
 from instrux.models.t5 import Params, T5Config
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Adds what the model benchmarks share, parses, and sets how the process keeps memory.
+
+    That holds for both sides of a race: they share the process.
+    """
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--inputs", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--system_malloc", action="store_true", help="leave glibc's defaults")
+    options = parser.parse_args()
+    if not options.system_malloc:
+        keep_freed_memory()
+    return options
+
+
+def t5_1_1_small(*, layers: int = 8, vocab_size: int = 32128) -> T5Config:
+    """T5 1.1 small, its layers written out, with so many layers a stack and pieces."""
+    return T5Config(
+        vocab_size=vocab_size,
+        emb_dim=512,
+        num_heads=6,
+        head_dim=64,
+        mlp_dim=1024,
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+        scan_layers=False,
+    )
 
 
 def peer_of(config: T5Config, params: Params) -> transformers.T5ForConditionalGeneration:

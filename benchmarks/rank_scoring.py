@@ -11,35 +11,18 @@ import argparse
 import jax
 import numpy as np
 import torch
-from hugging_face import peer_of
+from hugging_face import parsed, peer_of, t5_1_1_small
 from side_by_side import race
 
 from instrux.models import scoring, t5
-from instrux.models.host_memory import keep_freed_memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--choices", type=int, default=4)
-    parser.add_argument("--inputs", type=int, default=512)
     parser.add_argument("--targets", type=int, default=16)
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--system_malloc", action="store_true", help="leave glibc's defaults")
-    options = parser.parse_args()
-    if not options.system_malloc:
-        keep_freed_memory()  # for both sides: they share the process
-    config = t5.T5Config(
-        vocab_size=32128,
-        emb_dim=512,
-        num_heads=6,
-        head_dim=64,
-        mlp_dim=1024,
-        num_encoder_layers=options.layers,
-        num_decoder_layers=options.layers,
-        scan_layers=False,
-    )
+    options = parsed(parser)
+    config = t5_1_1_small(layers=options.layers)
     model = t5.T5(config)
     params = jax.jit(model.init)(jax.random.key(0))
     peer = peer_of(config, params)
