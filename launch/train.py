@@ -33,6 +33,7 @@ from instrux.training.checkpoints import (
     load_params,
 )
 from instrux.training.flops import peak_flops_per_second, step_flops
+from instrux.training.freezing import Freezing
 from instrux.training.loop import LoopSettings, Session, TrainResult
 from instrux.training.mesh import MeshShape, make_mesh
 from instrux.training.optimizers import Adafactor, Optimizer
@@ -62,6 +63,8 @@ def train(
     initial_checkpoint_path: str | None = None,
     optimizer: Optimizer | None = None,
     learning_rate: optax.Schedule | None = None,
+    trainable: str | Sequence[str] | None = None,
+    frozen: str | Sequence[str] = (),
     mesh: MeshShape | None = None,
     microbatches: int = 1,
     z_loss: float = 1e-4,
@@ -103,6 +106,9 @@ def train(
             checkpoint of its own.
         optimizer: its description; None for Adafactor as T5X has it.
         learning_rate: the schedule; None for a constant 1e-3 (T0).
+        trainable: regular expressions of the parameters to train, such as `decoder/.*`; None for
+            all. What is not trained gets no gradient and no optimiser state.
+        frozen: regular expressions of parameters that are not trained though `trainable` has them.
         mesh: sizes of the mesh's axes; None for all devices on `data`.
         microbatches: parts of a batch computed one after the other, to save memory.
         z_loss: see `StepSettings`.
@@ -155,6 +161,7 @@ def train(
         z_loss=z_loss,
         label_smoothing=label_smoothing,
         on_nonfinite=on_nonfinite,
+        freezing=Freezing.of(trainable, frozen),
     )
     _prepare_jax(compile_cache, distributed)
     if pack is not None and mixture in (None, pack.mixture):
@@ -183,7 +190,7 @@ def train(
     described = Adafactor() if optimizer is None else optimizer
     program = Program(
         model_of(model),
-        described.build(schedule, model_of(model).logical_axes()),
+        described.build(schedule, step_settings.freezing.trained(model_of(model).logical_axes())),
         schedule,
         mesh=devices,
         batch_size=batch_size,

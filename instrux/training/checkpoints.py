@@ -346,7 +346,7 @@ def _check_same_arrays(
         if here != there:
             raise CheckpointError(
                 f"{folder / str(step)}: {item}/{name} is {_worded(there)} in the checkpoint and"
-                f" {_worded(here)} in this run; the model or the optimiser differs."
+                f" {_worded(here)} in this run; the model, the optimiser or what is frozen differs."
             )
 
 

@@ -48,16 +48,22 @@ class Program:
         """Lays the state out on the mesh; nothing is compiled before it is used.
 
         Raises:
-            InputError: the batch or a parameter does not divide by the mesh.
+            InputError: the batch or a parameter does not divide by the mesh, or what is to be
+                frozen does not fit the model.
         """
         meshes.check_batch_size(mesh, batch_size, settings.microbatches)
+        settings.freezing.check(model.logical_axes())
         self.mesh = mesh
         self.batch_size = batch_size
         self.share = meshes.host_share(mesh, batch_size)
         self._batch_sharding = meshes.batch_sharding(mesh)
         self._seed = seed
-        self._optimizer = optimizer
-        self._init = functools.partial(init_state, model, optimizer, seed=seed)
+        self._fresh_state = functools.partial(
+            fresh_state, optimizer=optimizer, freezing=settings.freezing
+        )
+        self._init = functools.partial(
+            init_state, model, optimizer, seed=seed, freezing=settings.freezing
+        )
         shapes = jax.eval_shape(self._init)
         self._state_shardings = _state_shardings(mesh, model, shapes)
         self.abstract_state: TrainState = jax.tree.map(
@@ -90,7 +96,7 @@ class Program:
         """The state at step 0 with given parameters."""
         _, dropout_key = jax.random.split(jax.random.key(self._seed))
         make = jax.jit(
-            lambda params: fresh_state(params, self._optimizer, dropout_key),
+            lambda params: self._fresh_state(params, dropout_key=dropout_key),
             out_shardings=self._state_shardings,
         )
         return self._call(make, params)

@@ -16,6 +16,7 @@ import optax
 from instrux.errors import InputError
 from instrux.models import losses
 from instrux.models.families import Model
+from instrux.training.freezing import TRAIN_ALL, Freezing
 
 Batch = Mapping[str, jax.Array]
 Scalar = Any
@@ -55,6 +56,7 @@ class StepSettings:
         dropout: whether the model's dropout is on.
         on_nonfinite: `stop` ends the run at a loss or gradient that is not finite; `skip` leaves
             the parameters as they were and goes on.
+        freezing: which parameters are trained.
     """
 
     microbatches: int = 1
@@ -62,6 +64,7 @@ class StepSettings:
     label_smoothing: float = 0.0
     dropout: bool = True
     on_nonfinite: Literal["stop", "skip"] = "stop"
+    freezing: Freezing = TRAIN_ALL
 
     def __post_init__(self) -> None:
         if self.on_nonfinite not in ("stop", "skip"):
@@ -109,20 +112,30 @@ class StepMetrics(NamedTuple):
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
 
 
-def init_state(model: Model, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
+def init_state(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    freezing: Freezing = TRAIN_ALL,
+) -> TrainState:
     """Random parameters and a fresh optimiser state; a function of the seed alone."""
     init_key, dropout_key = jax.random.split(jax.random.key(seed))
-    return fresh_state(model.init(init_key), optimizer, dropout_key)
+    return fresh_state(model.init(init_key), optimizer, dropout_key, freezing=freezing)
 
 
 def fresh_state(
-    params: Any, optimizer: optax.GradientTransformation, dropout_key: jax.Array
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    dropout_key: jax.Array,
+    *,
+    freezing: Freezing = TRAIN_ALL,
 ) -> TrainState:
-    """The state at step 0 for given parameters."""
+    """The state at step 0 for given parameters; what is frozen has no optimiser state."""
     return TrainState(
         step=jnp.zeros([], jnp.int32),
         params=params,
-        optimizer_state=optimizer.init(params),
+        optimizer_state=optimizer.init(freezing.trained(params)),
         key=jax.random.key_data(dropout_key),
     )
 
@@ -133,7 +146,11 @@ def make_train_step(
     learning_rate: optax.Schedule,
     settings: StepSettings,
 ) -> TrainStep:
-    """Gives the function `(state, batch) -> (state, metrics)`, to be jitted by the caller."""
+    """Gives the function `(state, batch) -> (state, metrics)`, to be jitted by the caller.
+
+    The optimiser is one for the parameters that `settings.freezing` says are trained.
+    """
+    freezing = settings.freezing
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         gradients, sums = loss_and_gradients(
@@ -144,8 +161,9 @@ def make_train_step(
         gradient_norm = optax.global_norm(gradients)
         loss = sums.total / weight
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained = freezing.trained(state.params)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, trained)
+        updated = _choose(finite, optax.apply_updates(trained, updates), trained)
         encoder_tokens, decoder_tokens, positions = _count_tokens(batch)
         metrics = StepMetrics(
             loss=loss,
@@ -161,7 +179,7 @@ def make_train_step(
         )
         new_state = TrainState(
             step=state.step + 1,
-            params=_choose(finite, params, state.params),
+            params=freezing.joined(updated, state.params),
             optimizer_state=_choose(finite, optimizer_state, state.optimizer_state),
             key=state.key,
         )
@@ -173,14 +191,17 @@ def make_train_step(
 def loss_and_gradients(
     model: Model, params: Any, batch: Batch, *, settings: StepSettings, key: jax.Array
 ) -> tuple[Any, losses.Loss]:
-    """Sums (not means) of the gradients and of the loss over all microbatches of a batch."""
-    count = settings.microbatches
+    """Sums (not means) of the gradients and of the loss over all microbatches of a batch.
+
+    The gradients' tree is that of the parameters that are trained.
+    """
+    count, freezing = settings.microbatches, settings.freezing
 
     def gradient_of(part: Batch, number: Any) -> tuple[Any, losses.Loss]:
-        def total(params: Any) -> tuple[jax.Array, losses.Loss]:
+        def total(trained: Any) -> tuple[jax.Array, losses.Loss]:
             loss = losses.loss(
                 model,
-                params,
+                freezing.joined(trained, params),
                 dict(part),
                 z_loss=settings.z_loss,
                 label_smoothing=settings.label_smoothing,
@@ -188,7 +209,8 @@ def loss_and_gradients(
             )
             return loss.total, loss
 
-        (_, loss), gradients = jax.value_and_grad(total, has_aux=True)(params)
+        differentiated = jax.value_and_grad(total, has_aux=True)
+        (_, loss), gradients = differentiated(freezing.trained(params))
         return gradients, loss
 
     if count == 1:

@@ -111,7 +111,9 @@ def test_another_models_checkpoint_is_told_with_the_first_parameter_and_both_sha
 
 def test_another_optimisers_checkpoint_is_told(tmp_path):
     checkpoints = saved(tmp_path, 1)
-    with pytest.raises(CheckpointError, match=r"train/optimizer_state/.*optimiser differs"):
+    with pytest.raises(
+        CheckpointError, match=r"train/optimizer_state/.*the optimiser or what is frozen differs"
+    ):
         checkpoints.restore(abstract(state_at(0, optimizer=Adafactor())))
 
 
