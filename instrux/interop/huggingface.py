@@ -54,10 +54,11 @@ _SUBLAYER = {
 _NORM = {"pre_cross_attention_layer_norm": "encoder_decoder_attention"}
 _LETTERS = {"query": "q", "key": "k", "value": "v", "out": "o"}
 # transformers' activation -> ours. Its `gelu` is the exact one, and T5's is the approximation.
-_ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu"}
+_ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "silu": "silu"}
 _PROJECTIONS = {
     ("gelu", "linear"): "gated-gelu",
     ("relu", "linear"): "gated-relu",
+    ("silu", "linear"): "gated-silu",
     ("relu",): "relu",
     ("gelu",): "gelu_new",
 }
@@ -278,7 +279,7 @@ def _activations(settings: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     if name not in _ACTIVATIONS:
         raise CheckpointFormatError(
             f"{file}: feed_forward_proj {projection!r} with {name!r} is not computed here; relu,"
-            " gated-relu, gated-gelu and gelu_new are."
+            " gated-relu, gated-gelu, gated-silu and gelu_new are."
         )
     ours = _ACTIVATIONS[name]
     return (ours, "linear") if gated else (ours,)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from instrux.errors import InputError, did_you_mean
 
-ACTIVATIONS = ("gelu", "relu", "linear")
+ACTIVATIONS = ("gelu", "relu", "silu", "linear")
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "dots", "full")
 RANDOM_BITS = ("threefry2x32", "rbg", "unsafe_rbg")

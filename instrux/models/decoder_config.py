@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from instrux.errors import InputError
-from instrux.models.config import ACTIVATIONS as T5_ACTIVATIONS
 from instrux.models.config import (
+    ACTIVATIONS,
     SharedSettings,
     check_above_zero,
     check_activations,
@@ -12,7 +12,6 @@ from instrux.models.config import (
     check_sizes,
 )
 
-ACTIVATIONS = (*T5_ACTIVATIONS, "silu")
 POSITIONS = ("learned", "rotary")
 NORMS = ("layer", "rms")
 

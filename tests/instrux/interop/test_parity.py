@@ -31,6 +31,7 @@ KINDS = {
         {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
         False,
     ),
+    "ul2": ("T5", {"feed_forward_proj": "gated-silu"}, False),
     "mt5": ("MT5", {}, True),
     "mt5_tied": ("MT5", {}, False),
     "few_buckets": (
