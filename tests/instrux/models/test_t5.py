@@ -182,7 +182,7 @@ def test_an_id_out_of_the_vocabulary_is_not_passed_over(model, params):
     [
         ({"emb_dim": 0}, "T5Config.emb_dim = 0"),
         ({"dtype": "bfloat"}, "did you mean 'bfloat16'"),
-        ({"mlp_activations": ("gelo",)}, "choose from gelu, relu, linear"),
+        ({"mlp_activations": ("gelo",)}, "choose from gelu, relu, silu, linear"),
         ({"dropout_rate": 1.0}, "T5Config.dropout_rate"),
         ({"relpos_buckets": 30}, "multiple of 4"),
     ],
