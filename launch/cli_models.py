@@ -22,7 +22,7 @@ def _add_gin_stages(add: AddCommand) -> None:
         ("predict", _predict, "answer inputs with a trained model"),
     ):
         command = add(name, function, f"{what}, configured by gin: --gin.NAME=VALUE")
-        # `evaluate` takes --hf in its place.
+        # `evaluate` takes --hf or --labels in its place.
         required = name != "evaluate"
         command.add_argument(
             "--gin_file", action="append", required=required, help="may be repeated"
@@ -36,6 +36,7 @@ def _add_gin_stages(add: AddCommand) -> None:
 
         if name == "evaluate":
             _add_evaluation_of_folder(command)
+            _add_evaluation_of_labels(command)
 
 
 def _gin_stage(name: str):
@@ -57,7 +58,9 @@ def _add_evaluation_of_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", help="with --hf: the split to evaluate; validation")
     command.add_argument("--max_examples", type=int, help="with --hf: examples a task at most")
     command.add_argument("--batch_size", type=int, help="with --hf: examples a batch; 32")
-    command.add_argument("--out", help="with --hf: gets eval/<step>/; <folder>-evaluation")
+    command.add_argument(
+        "--out", help="with --hf: gets eval/<step>/; with --labels: the page; NAME-evaluation"
+    )
     command.add_argument("--vocabulary", help="with --hf: where the folder has no spiece.model")
     command.add_argument("--inputs_length", type=int, help="with --hf: tokens of inputs; 1024")
     command.add_argument("--targets_length", type=int, help="with --hf: tokens of targets; 256")
@@ -69,6 +72,20 @@ def _add_evaluation_of_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_evaluation_of_labels(command: argparse.ArgumentParser) -> None:
+    """Options of an evaluation of what people said."""
+    command.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="FILE",
+        help="evaluate what people said about outputs: files of `instrux studio label`, or"
+        " open-instruct's annotations; takes no gin",
+    )
+    command.add_argument("--baseline", help="with --labels: the system win rates are against")
+    command.add_argument("--json", action="store_true", help="with --labels: JSON to stdout")
+
+
+_OF_LABELS = ("baseline", "json")
 _OF_FOLDER = (
     "data_dir",
     "task",
@@ -84,11 +101,17 @@ _OF_FOLDER = (
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
+    if options.labels is not None:
+        return _evaluate_labels(options, rest)
+    for name in _OF_LABELS:
+        if getattr(options, name):
+            raise InputError(f"evaluate: --{name} goes with --labels")
     given = {name: value for name in _OF_FOLDER if (value := getattr(options, name)) is not None}
     if options.hf is None:
         if options.gin_file is None:
             raise InputError(
-                "evaluate: give --gin_file for a run, or --hf for a folder; see --help"
+                "evaluate: give --gin_file for a run, --hf for a folder, or --labels for what"
+                " people said; see --help"
             )
         if given:
             raise InputError(f"evaluate: --{next(iter(given))} goes with --hf; a run takes --gin.…")
@@ -107,6 +130,19 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         model_dir=given.pop("out", f"{name}-evaluation"),
         tasks=given.pop("task"),
         **given,
+    )
+    return 0
+
+
+def _evaluate_labels(options: argparse.Namespace, rest: list[str]) -> int:
+    from launch.evaluate_labels import evaluate_label_files
+
+    refuse(rest)
+    for name in ("gin_file", "hf", *_OF_FOLDER):
+        if name != "out" and getattr(options, name) is not None:
+            raise InputError(f"evaluate: --labels takes no --{name}; see --help")
+    evaluate_label_files(
+        options.labels, baseline=options.baseline, out=options.out, as_json=options.json
     )
     return 0
 

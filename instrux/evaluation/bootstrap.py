@@ -20,7 +20,7 @@ _Z95 = 1.959963984540054
 _COUNTS_PER_CHUNK = 20_000_000
 
 
-def wilson(num_correct: int, num_examples: int) -> Interval:
+def wilson(num_correct: float, num_examples: int) -> Interval:
     """Wilson's score interval at 95 % for a share, in percent (Wilson 1927)."""
     if num_examples == 0:
         return Interval(0.0, 100.0)
