@@ -26,6 +26,7 @@ from instrux.interop.parameters import (
     read_checked,
 )
 from instrux.interop.t5x import SCANNED, UNSCANNED, write_checkpoint
+from instrux.models.families import ModelConfig
 from instrux.models.t5 import T5Config
 from instrux.progress import progress
 from instrux.training.run_folder import RunDescription
@@ -35,6 +36,7 @@ from launch.foreign import (
     HUGGING_FACE,
     OURS,
     T5X,
+    between_ids,
     check_vocabulary,
     open_weights,
     tokenizer_of,
@@ -57,7 +59,7 @@ class ConvertResult:
     """
 
     out: Path
-    config: T5Config
+    config: ModelConfig
     step: int
     tensors: int
 
@@ -129,6 +131,12 @@ def convert(
             f"{source_path}: no vocabulary lies there, and a run needs one; give --vocabulary (a"
             " SentencePiece model, or `bytes`)."
         )
+    if target_kind == T5X and not isinstance(weights.config, T5Config):
+        raise InputError(
+            f"{source_path}: holds a decoder-only model, which is not written for T5X; choose `hf`."
+        )
+    if (source_kind == OURS) != (target_kind == OURS):
+        weights = between_ids(weights, spec)
     total = count_tensors(weights.config)
     with _appearing_whole(Path(out), _bytes(weights, target_kind, settings)) as partial:
         with progress("convert", total=total, unit="tensors") as shown:

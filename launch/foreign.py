@@ -1,18 +1,23 @@
 """Checkpoints of all three kinds by their paths: ours, T5X's and Hugging Face's, told apart by content."""
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from instrux.data.byte_pair_vocabulary import BytePairVocabulary
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.interop import huggingface, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
 from instrux.interop.parameters import CheckpointFormatError, Weights, parameters
 from instrux.interop.t5x import T5XCheckpoint
-from instrux.models.families import ModelConfig
+from instrux.models.decoder_config import DecoderConfig
+from instrux.models.families import ModelConfig, family_of
 from instrux.models.t5 import T5Config
 from instrux.training.checkpoints import CHECKPOINTS, all_steps
 from instrux.training.run_folder import RunDescription
@@ -21,8 +26,22 @@ from instrux.training.streamed_params import StreamedParams
 OURS, T5X, HUGGING_FACE = "instrux", "t5x", "hf"
 FORMATS = (T5X, HUGGING_FACE, OURS)
 
-# What a checkpoint's config.json says and the shapes of its tensors do not.
-_UNSHAPED = ("mlp_activations", "relpos_max_distance", "layer_norm_epsilon")
+# What a checkpoint's config.json says and the shapes of its tensors do not, by family.
+_UNSHAPED = {
+    "t5": ("mlp_activations", "relpos_max_distance", "layer_norm_epsilon"),
+    "decoder_only": (
+        "num_heads",
+        "kv_heads",
+        "positions",
+        "rotary_base",
+        "rotary_scaling",
+        "mlp_activations",
+        "layer_norm_epsilon",
+        "prefix_lm",
+        "bos_id",
+    ),
+}
+_VOCAB = "vocab.json"
 
 
 class RunWeights(Weights):
@@ -46,10 +65,6 @@ class RunWeights(Weights):
         self.path = run / CHECKPOINTS / str(step)
         self.step = step
         self.description = RunDescription.read(run)
-        if not isinstance(self.description.model, T5Config):
-            raise InputError(
-                f"{run}: holds a decoder-only model, and only T5s are converted so far; give a T5's run."
-            )
         self.config = self.description.model
         self._params = StreamedParams(run, step)
         self._check()
@@ -135,21 +150,106 @@ def open_weights(
     return T5XCheckpoint(path, model)
 
 
+def checkpoint_model(*, path: str, **changes: Any) -> ModelConfig:
+    """The model of a checkpoint, for gin: `MODEL = @foreign.checkpoint_model()`.
+
+    Args:
+        path: a run of ours, a T5X checkpoint or a Hugging Face folder.
+        changes: settings that are to differ, such as `dropout_rate` or `remat`.
+
+    Raises:
+        InputError: it cannot be read, or has no such setting.
+    """
+    config = open_weights(path).config
+    try:
+        return dataclasses.replace(config, **changes)
+    except TypeError as error:
+        raise InputError(
+            f"checkpoint_model: {type(config).__name__} has no such setting: {error}"
+        ) from error
+
+
+class _PaddingRowExchanged(Weights):
+    """A byte-pair model's weights with two rows of its embeddings in each other's place.
+
+    See `BytePairVocabulary`: our id 0 pads, and theirs is a token.
+    """
+
+    def __init__(self, weights: Weights, row: int) -> None:
+        self.path, self.step = weights.path, weights.step
+        self._weights, self._row = weights, row
+        config = weights.config
+        assert isinstance(config, DecoderConfig)
+        bos_id = {0: row, row: 0}.get(config.bos_id, config.bos_id)
+        self.config = dataclasses.replace(config, bos_id=bos_id)
+
+    def read(self, name: str, layer: int | None) -> np.ndarray:
+        tensor = self._weights.read(name, layer)
+        if name == "token_embedder.embedding":
+            return _exchanged(tensor, self._row)
+        return (
+            _exchanged(tensor.T, self._row).T if name == "decoder.logits_dense.kernel" else tensor
+        )
+
+
+def _exchanged(rows: np.ndarray, row: int) -> np.ndarray:
+    rows = rows.copy()
+    rows[[0, row]] = rows[[row, 0]]
+    return rows
+
+
+def between_ids(weights: Weights, vocabulary: VocabularySpec | None) -> Weights:
+    """Weights for our ids of those for a Hugging Face folder's, or the other way."""
+    if vocabulary is None or vocabulary.kind != "byte_pairs":
+        return weights
+    if not isinstance(weights.config, DecoderConfig):
+        return weights
+    loaded = vocabulary.load()
+    assert isinstance(loaded, BytePairVocabulary)
+    return _PaddingRowExchanged(weights, loaded.exchanged_id)
+
+
 def vocabulary_of(weights: Weights) -> VocabularySpec | None:
-    """The vocabulary that lies with a checkpoint; T5X's has none."""
+    """The vocabulary that lies with a checkpoint; T5X's has none.
+
+    Raises:
+        InputError: a folder's byte pairs are not in GPT-2's order.
+    """
     if isinstance(weights, RunWeights):
         return weights.description.vocabulary
     if isinstance(weights, HuggingFaceFolder) and weights.tokenizer is not None:
         tokenizer = weights.tokenizer
         path = None if tokenizer.path is None else str(tokenizer.path)
-        return VocabularySpec(tokenizer.kind, path, tokenizer.extra_ids)
+        spec = VocabularySpec(tokenizer.kind, path, tokenizer.extra_ids)
+        if tokenizer.kind == "byte_pairs":
+            _check_order(weights.path / _VOCAB, spec)
+        return spec
     return None
+
+
+def _check_order(file: Path, spec: VocabularySpec) -> None:
+    """Holds the ids that a folder gives to its pieces against those that follow from the merges."""
+    loaded = spec.load()
+    assert isinstance(loaded, BytePairVocabulary)
+    try:
+        ids = json.loads(file.read_bytes()) if file.is_file() else loaded.released_ids()
+    except (ValueError, RecursionError) as error:
+        raise CheckpointFormatError(f"{file}: its JSON is malformed.") from error
+    if ids != loaded.released_ids():
+        raise CheckpointFormatError(
+            f"{file}: its ids are not those that GPT-2 gives to the pieces of merges.txt; give"
+            " --vocabulary."
+        )
 
 
 def tokenizer_of(vocabulary: VocabularySpec) -> Tokenizer:
     """The vocabulary as a Hugging Face folder keeps it."""
     path = None if vocabulary.path is None else Path(vocabulary.path).expanduser()
-    return Tokenizer(vocabulary.kind, path, vocabulary.extra_ids)
+    loaded = vocabulary.load()
+    files = {}
+    if isinstance(loaded, BytePairVocabulary):
+        files = {_VOCAB: json.dumps(loaded.released_ids(), ensure_ascii=False)}
+    return Tokenizer(vocabulary.kind, path, vocabulary.extra_ids, eos_id=loaded.eos_id, files=files)
 
 
 def check_vocabulary(weights: Weights, vocabulary: VocabularySpec) -> None:
@@ -172,19 +272,20 @@ def check_same_model(weights: Weights, model: ModelConfig) -> None:
     Raises:
         InputError: a setting differs.
     """
-    if not isinstance(model, T5Config):
+    families = family_of(weights.config), family_of(model)
+    if families[0] != families[1]:
         raise InputError(
-            f"{weights.path}: holds a T5, and this run's model is a {type(model).__name__}; start it"
-            " from a run of ours, or from nothing."
+            f"{weights.path}: holds a {families[0]} model, and this run's is {families[1]}; choose a"
+            " model file of its family."
         )
     if not isinstance(weights, HuggingFaceFolder):
         return
-    for name in _UNSHAPED:
+    for name in _UNSHAPED[families[0]]:
         there, here = getattr(weights.config, name), getattr(model, name)
         if there != here:
             raise InputError(
                 f"{weights.path / huggingface.CONFIG}: the model has {name} = {there}, this run's has"
-                f" {here}; set T5Config.{name}."
+                f" {here}; set {type(model).__name__}.{name}."
             )
 
 

@@ -114,10 +114,11 @@ def find_foreign(
     spec = foreign.vocabulary_of(weights) if spec is None else spec
     if spec is None:
         raise InputError(
-            f"{checkpoint}: no vocabulary lies there (spiece.model); give `vocabulary`, a"
-            " SentencePiece model or `bytes`."
+            f"{checkpoint}: no vocabulary that is known here lies there (spiece.model); give"
+            " `vocabulary`, a SentencePiece model, `bytes` or `gpt2`."
         )
     foreign.check_vocabulary(weights, spec)
+    weights = foreign.between_ids(weights, spec)
     description = RunDescription.of(
         weights.config,
         spec,

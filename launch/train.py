@@ -285,6 +285,7 @@ def _initial_params(program: Program, path: str, description: RunDescription) ->
     weights = foreign.open_weights(path)
     foreign.check_same_model(weights, description.model)
     vocabulary = foreign.vocabulary_of(weights)
+    weights = foreign.between_ids(weights, description.vocabulary)
     if vocabulary is not None and vocabulary.digest() != description.vocabulary_digest:
         raise _other_vocabulary(path, vocabulary, description)
     with progress("train: reading", total=count_tensors(weights.config), unit="tensors") as shown:

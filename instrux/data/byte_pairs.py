@@ -2,7 +2,8 @@
 
 The cross-lingual ROUGE-L of Natural Instructions counts these pieces, and the text-to-text files
 of Tk-Instruct were cut by them. Pieces are texts in GPT-2's own spelling, where every byte is one
-printable character and a blank is `Ġ`; neither use needs their numbers.
+printable character and a blank is `Ġ`; neither use needs their numbers,
+which `byte_pair_vocabulary` has.
 """
 
 import functools
@@ -31,7 +32,7 @@ class BytePairs:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def __reduce__(self) -> tuple:
-        return BytePairs, (list(self._ranks),)
+        return BytePairs, (self.merges(),)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "BytePairs":
@@ -41,6 +42,10 @@ class BytePairs:
             InputError: there is no such file, or it holds no merges.
         """
         return _load(str(default_merges_path() if path is None else Path(path).expanduser()))
+
+    def merges(self) -> list[tuple[str, str]]:
+        """Gives the merges in the order of their rank."""
+        return list(self._ranks)
 
     def encode(self, text: str) -> list[str]:
         """Gives the pieces of a text, in order."""
@@ -61,7 +66,7 @@ class BytePairs:
         return found
 
     def _merged(self, word: str) -> tuple[str, ...]:
-        characters = _byte_characters()
+        characters = byte_characters()
         pieces = [characters[byte] for byte in word.encode("utf-8", "replace")]
         while len(pieces) > 1:
             ranks = [self._ranks.get(pair) for pair in itertools.pairwise(pieces)]
@@ -108,7 +113,7 @@ def _load(path: str) -> BytePairs:
 
 
 @functools.cache
-def _byte_characters() -> tuple[str, ...]:
+def byte_characters() -> tuple[str, ...]:
     """GPT-2's printable character for every byte: itself where it prints, else one from 256 on."""
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(256, 512))
@@ -117,7 +122,7 @@ def _byte_characters() -> tuple[str, ...]:
 
 @functools.cache
 def _byte_values() -> dict[str, int]:
-    return {character: byte for byte, character in enumerate(_byte_characters())}
+    return {character: byte for byte, character in enumerate(byte_characters())}
 
 
 @functools.cache

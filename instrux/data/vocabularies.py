@@ -1,4 +1,4 @@
-"""Vocabularies without TensorFlow: SentencePiece models and bytes, with SeqIO's own ids.
+"""Vocabularies without TensorFlow: SentencePiece models and bytes, with SeqIO's own ids, and GPT-2's.
 
 A `VocabularySpec` is plain data (it travels to Beam workers, into manifests and into a run's
 `model.json`); `load()` turns it into a `Vocabulary` that encodes and decodes. Ids are those of
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from instrux.data.byte_pairs import BytePairs, default_merges_path
 from instrux.data.vocabulary_release import t5_vocabulary_path
 from instrux.errors import InputError
 
@@ -144,35 +145,44 @@ class VocabularySpec:
     """Names a vocabulary.
 
     Attributes:
-        kind: `sentencepiece` or `bytes`.
-        path: the SentencePiece model file; None for bytes.
-        extra_ids: sentinels on top of the model's own ids; T5 has 100.
+        kind: `sentencepiece`, `bytes` or `byte_pairs` (GPT-2's, see `byte_pair_vocabulary`).
+        path: the SentencePiece model file, or GPT-2's `merges.txt`; None for bytes.
+        extra_ids: sentinels on top of the model's own ids; T5 has 100, byte pairs have none.
     """
 
-    kind: Literal["sentencepiece", "bytes"]
+    kind: Literal["sentencepiece", "bytes", "byte_pairs"]
     path: str | None = None
     extra_ids: int = DEFAULT_EXTRA_IDS
 
     def __post_init__(self) -> None:
-        if self.kind not in ("sentencepiece", "bytes"):
+        if self.kind not in ("sentencepiece", "bytes", "byte_pairs"):
             raise InputError(
-                f"vocabulary kind {self.kind!r} is neither 'sentencepiece' nor 'bytes'"
+                f"vocabulary kind {self.kind!r} is neither 'sentencepiece' nor 'bytes' nor 'byte_pairs'"
             )
-        if (self.kind == "sentencepiece") != (self.path is not None):
+        if (self.kind == "bytes") != (self.path is None):
             raise InputError(
-                f"vocabulary of kind {self.kind!r} with path {self.path!r}: a path goes with 'sentencepiece' only"
+                f"vocabulary of kind {self.kind!r} with path {self.path!r}: a path goes with"
+                " 'sentencepiece' and 'byte_pairs' only"
             )
         if self.extra_ids < 0:
             raise InputError(f"vocabulary {self}: extra_ids is {self.extra_ids}; give 0 or more")
+        if self.extra_ids and self.kind == "byte_pairs":
+            raise InputError(f"vocabulary {self}: GPT-2's byte pairs have no extra ids; give 0")
 
     @classmethod
     def parse(cls, text: str) -> "VocabularySpec":
-        """Reads `bytes`, `/folder/name.model`, or either with `:N` for N extra ids (else 100)."""
+        """Reads `bytes`, `/folder/name.model`, or either with `:N` for N extra ids (else 100).
+
+        `/folder/merges.txt` is GPT-2's vocabulary, and `gpt2` that of the cache folder.
+        """
         match = re.fullmatch(r"(?P<name>.+?)(?::(?P<extra_ids>\d+))?", text.strip(), re.DOTALL)
         if match is None:
             raise InputError(
                 "vocabulary: the name is empty; give 'bytes' or the path of a SentencePiece model"
             )
+        name = str(default_merges_path()) if match["name"] == "gpt2" else match["name"]
+        if name.endswith("merges.txt"):
+            return cls("byte_pairs", name, int(match["extra_ids"] or 0))
         extra_ids = DEFAULT_EXTRA_IDS if match["extra_ids"] is None else int(match["extra_ids"])
         if match["name"] == "bytes":
             return cls("bytes", None, extra_ids)
@@ -204,10 +214,14 @@ class VocabularySpec:
 
         Raises:
             InputError: the model file is absent, is not a SentencePiece model, does not pad
-                with 0, or has no end of sequence.
+                with 0 (and could have it in a text), or has no end of sequence.
         """
         if self.path is None:
             return ByteVocabulary(self.digest(), self.extra_ids)
+        if self.kind == "byte_pairs":
+            from instrux.data.byte_pair_vocabulary import BytePairVocabulary
+
+            return BytePairVocabulary(BytePairs.load(self.path), self.digest())
         serialized = _read_model(self.path)
         try:
             return _load_sentencepiece(serialized, self.extra_ids)
@@ -215,7 +229,15 @@ class VocabularySpec:
             raise InputError(f"vocabulary {self.path}: {error}") from error
 
     def to_seqio(self) -> "seqio.Vocabulary":
-        """Gives SeqIO's vocabulary of the same ids (imports SeqIO, hence TensorFlow)."""
+        """Gives SeqIO's vocabulary of the same ids (imports SeqIO, hence TensorFlow).
+
+        Raises:
+            InputError: it is GPT-2's, which SeqIO does not have.
+        """
+        if self.kind == "byte_pairs":
+            raise InputError(
+                f"vocabulary {self}: SeqIO has no GPT-2 vocabulary; use `instrux pack`"
+            )
         import seqio
 
         if self.path is None:
@@ -266,7 +288,7 @@ def _load_sentencepiece(serialized: bytes, extra_ids: int) -> SentencePieceVocab
         processor.LoadFromSerializedProto(_with_extra_ids(serialized, extra_ids))
     except RuntimeError as error:
         raise _BadModelError(f"not a SentencePiece model ({_first_line(error)})") from error
-    if processor.pad_id() != PAD_ID:
+    if processor.pad_id() != PAD_ID and not _never_encodes_padding(processor):
         raise _BadModelError(
             f"its padding id is {processor.pad_id()}, not 0; train it with pad_id=0 as `instrux vocab` does"
         )
@@ -275,6 +297,15 @@ def _load_sentencepiece(serialized: bytes, extra_ids: int) -> SentencePieceVocab
             "it has no end-of-sequence id; train it with eos_id=1 as `instrux vocab` does"
         )
     return SentencePieceVocabulary(processor, serialized=serialized, extra_ids=extra_ids)
+
+
+def _never_encodes_padding(processor: "sentencepiece.SentencePieceProcessor") -> bool:
+    """Whether no text has the id that pads: Llama's 0 is the unknown piece, and bytes stand for it."""
+    return (
+        processor.pad_id() < 0
+        and processor.unk_id() == PAD_ID
+        and all(processor.PieceToId(f"<0x{byte:02X}>") != PAD_ID for byte in range(256))
+    )
 
 
 def _with_extra_ids(serialized: bytes, extra_ids: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A T5's parameters one by one, wherever they lie: what every checkpoint format is read and written through.
+"""A model's parameters one by one, wherever they lie: what every checkpoint format is read and written through.
 
 Formats differ in names, in orientation and in whether the layers of a stack are one array. Here a
 parameter has our name and orientation (docs/models.md), and is handed on one layer at a time, so
@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from instrux.errors import InputError
-from instrux.models.t5 import T5, T5Config
+from instrux.models.families import ModelConfig, model_of
 
 FLOAT_DTYPES: Mapping[str, np.dtype] = {
     "float32": np.dtype(np.float32),
@@ -34,14 +34,14 @@ OnPiece = Callable[[int], None]
 
 
 class CheckpointFormatError(InputError):
-    """A checkpoint of another system that cannot be read as a T5."""
+    """A checkpoint of another system that cannot be read as a model of ours."""
 
 
 class Parameter(NamedTuple):
     """One parameter of a model.
 
     Attributes:
-        name: path in the tree of `T5.init`, joined by dots.
+        name: path in the tree of the model's `init`, joined by dots.
         shape: of one layer's tensor where the parameter is stacked, else its own.
         num_layers: layers stacked on axis 0; None for a parameter outside the stacks.
     """
@@ -52,7 +52,7 @@ class Parameter(NamedTuple):
 
     @property
     def stacked_shape(self) -> tuple[int, ...]:
-        """The shape of the array in the tree of `T5.init`."""
+        """The shape of the array in the tree of the model's `init`."""
         return self.shape if self.num_layers is None else (self.num_layers, *self.shape)
 
     @property
@@ -71,7 +71,7 @@ class Weights(abc.ABC):
     """
 
     path: Path
-    config: T5Config
+    config: ModelConfig
     step: int
 
     @abc.abstractmethod
@@ -83,9 +83,9 @@ class Weights(abc.ABC):
 
 
 @functools.lru_cache(maxsize=8)
-def parameters(config: T5Config) -> tuple[Parameter, ...]:
+def parameters(config: ModelConfig) -> tuple[Parameter, ...]:
     """Lists the parameters of a model."""
-    shapes = jax.eval_shape(T5(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(model_of(config).init, jax.random.key(0))
     return tuple(_parameters(shapes, ()))
 
 
@@ -99,7 +99,7 @@ def _parameters(tree: Any, path: tuple[str, ...]) -> Iterator[Parameter]:
         yield Parameter(".".join(path), tuple(tree.shape), None)
 
 
-def count_tensors(config: T5Config) -> int:
+def count_tensors(config: ModelConfig) -> int:
     """Number of tensors with every layer counted for itself."""
     return sum(len(list(parameter.layers)) for parameter in parameters(config))
 
@@ -148,7 +148,7 @@ def load(weights: Weights, abstract_params: Any, on_piece: OnPiece = lambda done
 
     Args:
         weights: where they lie.
-        abstract_params: the tree of `T5.init` with `jax.ShapeDtypeStruct`s that name shardings.
+        abstract_params: the tree of the model's `init` with `jax.ShapeDtypeStruct`s that name shardings.
         on_piece: told of the progress.
 
     Raises:

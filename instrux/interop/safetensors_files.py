@@ -155,7 +155,7 @@ def _json(text: bytes, file: Path) -> dict[str, Any]:
 
 
 class SafetensorsWriter:
-    """Writes the files of a folder, tensors in the order they were announced in."""
+    """Writes the files of a folder: every tensor's place is known first, so they may come in any order."""
 
     def __init__(
         self,
@@ -165,60 +165,71 @@ class SafetensorsWriter:
         dtype: str,
         shard_bytes: int,
     ) -> None:
-        """Shares the tensors out over files; nothing is written yet.
+        """Shares the tensors out over files, and makes these in their full size.
 
         Args:
             folder: where to write.
-            tensors: name and shape of each, in the order of the calls of `write`.
+            tensors: name and shape of each, in the order they lie in.
             dtype: one of `WRITTEN_DTYPES`.
             shard_bytes: size from which a further file is begun.
         """
         self._folder = folder
-        self._dtype = dtype
-        self._shards = _shards(tensors, FLOAT_DTYPES[dtype].itemsize, shard_bytes)
-        self._file: BinaryIO | None = None
-        self._number = 0
-        self._left: list[str] = []
-        self._total = 0
+        self._itemsize = FLOAT_DTYPES[dtype].itemsize
+        shards = _shards(tensors, self._itemsize, shard_bytes)
+        self._total = self._left = sum(math.prod(shape) for _, shape in tensors) * self._itemsize
+        self._weight_map: dict[str, str] = {}
+        self._places: dict[str, tuple[BinaryIO, int, tuple[int, ...]]] = {}
+        self._files: list[BinaryIO] = []
+        for number, shard in enumerate(shards, start=1):
+            several = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            self._start_file(several if len(shards) > 1 else SINGLE, shard, dtype)
 
-    def write(self, name: str, tensor: np.ndarray) -> None:
-        """Writes the next tensor, in the dtype of the files."""
-        if not self._left:
-            self._next_file()
-        assert self._file is not None
-        assert name == self._left.pop(0)
-        self._file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
-        self._total += tensor.nbytes
+    def _start_file(
+        self, name: str, tensors: Sequence[tuple[str, tuple[int, ...]]], dtype: str
+    ) -> None:
+        file = (self._folder / name).open("wb")
+        self._files.append(file)
+        header = _made_header(tensors, dtype)
+        start = file.write(struct.pack("<Q", len(header)) + header)
+        for tensor, shape in tensors:
+            self._weight_map[tensor] = name
+            self._places[tensor] = (file, start, shape)
+            start += math.prod(shape) * self._itemsize
+        file.truncate(start)
+
+    def write(self, name: str, tensor: np.ndarray, *, first_column: int | None = None) -> None:
+        """Writes a tensor, in the dtype of the files.
+
+        Args:
+            name: its name.
+            tensor: all of it; or with `first_column`, those columns (indices of the last axis) from
+                there on.
+            first_column: where these columns begin.
+        """
+        file, start, shape = self._places[name]
+        self._left -= tensor.nbytes
+        if first_column is None:
+            assert tensor.shape == shape
+            file.seek(start)
+            file.write(_bytes_of(tensor))
+            return
+        for row, columns in enumerate(tensor.reshape(-1, tensor.shape[-1])):
+            file.seek(start + (row * shape[-1] + first_column) * self._itemsize)
+            file.write(_bytes_of(columns))
 
     def close(self) -> None:
-        """Ends the last file, and writes the index if there are several."""
-        if self._file is not None:
-            self._file.close()
-        assert not self._left
-        if len(self._shards) > 1:
-            weight_map = {
-                name: self._name(number)
-                for number, shard in enumerate(self._shards, start=1)
-                for name, _ in shard
-            }
-            index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
+        """Closes the files, and writes the index if there are several."""
+        for file in self._files:
+            file.close()
+        assert self._left == 0
+        if len(self._files) > 1:
+            index = {"metadata": {"total_size": self._total}, "weight_map": self._weight_map}
             text = json.dumps(index, indent=2, sort_keys=True) + "\n"
             (self._folder / INDEX).write_text(text, encoding="utf-8")
 
-    def _next_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        shard = self._shards[self._number]
-        self._number += 1
-        self._left = [name for name, _ in shard]
-        self._file = (self._folder / self._name(self._number)).open("wb")
-        header = _made_header(shard, self._dtype)
-        self._file.write(struct.pack("<Q", len(header)) + header)
 
-    def _name(self, number: int) -> str:
-        if len(self._shards) == 1:
-            return SINGLE
-        return f"model-{number:05d}-of-{len(self._shards):05d}.safetensors"
+def _bytes_of(tensor: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
 
 
 def _shards(

@@ -34,6 +34,8 @@ class DecoderConfig(SharedSettings):
             `head_dim` is even.
         max_positions: positions of the learned table. A prompt and its target have to fit in.
         rotary_base: base of the rotary frequencies.
+        rotary_scaling: how Llama 3.1 stretches them: factor, low and high frequency factors, and
+            the positions it was first trained on (8, 1, 4 and 8192 there); None for not at all.
         norm: `layer`, with mean and bias, or `rms`, without.
         use_bias: whether the linear maps of attention and MLP have biases.
         mlp_activations: `("gelu",)`, or gated as `("silu", "linear")`.
@@ -51,6 +53,7 @@ class DecoderConfig(SharedSettings):
     positions: str = "learned"
     max_positions: int = 1024
     rotary_base: float = 10_000.0
+    rotary_scaling: tuple[float, float, float, int] | None = None
     norm: str = "layer"
     use_bias: bool = True
     mlp_activations: tuple[str, ...] = ("gelu",)
@@ -68,6 +71,7 @@ class DecoderConfig(SharedSettings):
         check_choice(self, "positions", self.positions, POSITIONS)
         check_choice(self, "norm", self.norm, NORMS)
         self._check_heads()
+        self._check_rotary_scaling()
         self._check_loss()
 
     @property
@@ -96,6 +100,22 @@ class DecoderConfig(SharedSettings):
         if self.positions == "rotary" and self.head_dim % 2:
             raise InputError(
                 f"DecoderConfig.head_dim = {self.head_dim}: rotary positions need an even number"
+            )
+
+    def _check_rotary_scaling(self) -> None:
+        if self.rotary_scaling is None:
+            return
+        object.__setattr__(self, "rotary_scaling", tuple(self.rotary_scaling))
+        fits = len(self.rotary_scaling) == 4 and all(value > 0 for value in self.rotary_scaling)
+        if (
+            self.positions != "rotary"
+            or not fits
+            or self.rotary_scaling[1] >= self.rotary_scaling[2]
+        ):
+            raise InputError(
+                f"DecoderConfig.rotary_scaling = {self.rotary_scaling}: give factor, low and high"
+                " frequency factors and first positions, as (8.0, 1.0, 4.0, 8192), to a model with"
+                " rotary positions"
             )
 
     def _check_loss(self) -> None:

@@ -37,8 +37,25 @@ def rotation(config: DecoderConfig, positions: jax.Array) -> Rotation | None:
     if config.positions != "rotary":
         return None
     exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
-    angles = positions[..., None, None].astype(jnp.float32) * config.rotary_base**-exponents
+    frequencies = _stretched(config.rotary_base**-exponents, config.rotary_scaling)
+    angles = positions[..., None, None].astype(jnp.float32) * frequencies
     return Rotation(jnp.cos(angles), jnp.sin(angles))
+
+
+def _stretched(
+    frequencies: jax.Array, scaling: tuple[float, float, float, int] | None
+) -> jax.Array:
+    """Rotary frequencies (radians a position) as Llama 3.1 stretches them.
+
+    Those that turn fewer than `low` times over the first training length are divided by `factor`,
+    those that turn more than `high` times stay, and between the two it goes over linearly.
+    """
+    if scaling is None:
+        return frequencies
+    factor, low, high, length = scaling
+    turns = length * frequencies / (2 * jnp.pi)
+    kept = jnp.clip((turns - low) / (high - low), 0.0, 1.0)
+    return frequencies * (kept + (1.0 - kept) / factor)
 
 
 def _rotate(x: jax.Array, by: Rotation | None) -> jax.Array:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from instrux.interop.parameters import Weights, flatten, parameters
-from instrux.models.t5 import T5, T5Config
+from instrux.models.families import model_of
+from instrux.models.t5 import T5Config
 
 TINY = T5Config(
     vocab_size=48,
@@ -45,6 +46,12 @@ def held_of():
 
 
 @pytest.fixture
+def held_for():
+    """Makes weights of any model."""
+    return Held
+
+
+@pytest.fixture
 def assert_same():
     """Compares two sets of weights bit for bit."""
 
@@ -68,7 +75,7 @@ def abstract():
         sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            jax.eval_shape(T5(config).init, jax.random.key(0)),
+            jax.eval_shape(model_of(config).init, jax.random.key(0)),
         )
 
     return shapes

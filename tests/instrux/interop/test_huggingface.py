@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from instrux.interop import huggingface
-from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer, tensor_name, write_folder
+from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer, write_folder
+from instrux.interop.huggingface_t5 import tensor_name
 from instrux.interop.parameters import CheckpointFormatError, load, parameters
 
 RELU = {"mlp_activations": ("relu",), "logits_via_embedding": True}
