@@ -185,14 +185,14 @@ def _add_convert(add: AddCommand) -> None:
             help=f"{what}: t5x, hf or instrux, and where",
         )
     convert.add_argument(
-        "--vocabulary", help="a SentencePiece model or `bytes`, if none lies there"
+        "--vocabulary", help="a SentencePiece model, `bytes` or `gpt2`, if none lies there"
     )
     convert.add_argument("--model", help="a gin file with MODEL, for a T5X model's settings")
     convert.add_argument("--step", type=int, help="which of several checkpoints; the newest")
     convert.add_argument("--dtype", default="float32", help="to hf or t5x: or bfloat16, float16")
     convert.add_argument("--scanned", action="store_true", help="to t5x: as its scalable_t5 has it")
-    convert.add_argument("--inputs_length", type=int, default=1024, help="to instrux: of a row")
-    convert.add_argument("--targets_length", type=int, default=256, help="to instrux: of a row")
+    convert.add_argument("--inputs_length", type=int, help="to instrux: of a row; 1024")
+    convert.add_argument("--targets_length", type=int, help="to instrux: of a row; 256")
 
 
 def _convert(options: argparse.Namespace, rest: list[str]) -> int:

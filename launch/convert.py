@@ -39,6 +39,7 @@ from launch.foreign import (
     between_ids,
     check_vocabulary,
     open_weights,
+    row_lengths,
     tokenizer_of,
     vocabulary_of,
 )
@@ -71,14 +72,16 @@ class ConvertSettings:
     Attributes:
         dtype: of the weights that are written, for `hf` and `t5x`; a run of ours has float32.
         scanned: for `t5x`, whether layers are stacked, as its `scalable_t5` has them.
-        inputs_length: for `instrux`, encoder positions that `model.json` names.
-        targets_length: for `instrux`, decoder positions that `model.json` names.
+        inputs_length: for `instrux`, encoder positions that `model.json` names; None for 1,024, or
+            what learned positions allow.
+        targets_length: for `instrux`, decoder positions that `model.json` names; None for 256, or
+            what learned positions allow.
     """
 
     dtype: str = "float32"
     scanned: bool = False
-    inputs_length: int = 1024
-    targets_length: int = 256
+    inputs_length: int | None = None
+    targets_length: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in WRITTEN_DTYPES:
@@ -86,8 +89,9 @@ class ConvertSettings:
                 f"convert: dtype {self.dtype!r}; choose from {', '.join(WRITTEN_DTYPES)}."
             )
         for name in ("inputs_length", "targets_length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"convert: {name} is {getattr(self, name)}; give 1 or more.")
+            length = getattr(self, name)
+            if length is not None and length < 1:
+                raise InputError(f"convert: {name} is {length}; give 1 or more.")
 
 
 def convert(
@@ -131,10 +135,6 @@ def convert(
             f"{source_path}: no vocabulary lies there, and a run needs one; give --vocabulary (a"
             " SentencePiece model, or `bytes`)."
         )
-    if target_kind == T5X and not isinstance(weights.config, T5Config):
-        raise InputError(
-            f"{source_path}: holds a decoder-only model, which is not written for T5X; choose `hf`."
-        )
     if (source_kind == OURS) != (target_kind == OURS):
         weights = between_ids(weights, spec)
     total = count_tensors(weights.config)
@@ -168,11 +168,11 @@ def _write(
         write_checkpoint(folder, weights, layout=layout, dtype=settings.dtype, on_piece=on_piece)
     else:
         assert vocabulary is not None
+        inputs, targets = row_lengths(
+            weights.config, settings.inputs_length, settings.targets_length
+        )
         description = RunDescription.of(
-            weights.config,
-            vocabulary,
-            inputs_length=settings.inputs_length,
-            targets_length=settings.targets_length,
+            weights.config, vocabulary, inputs_length=inputs, targets_length=targets
         )
         description.write(folder)
         write_params(folder, _leaves(weights, on_piece), step=weights.step)

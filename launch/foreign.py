@@ -169,6 +169,22 @@ def checkpoint_model(*, path: str, **changes: Any) -> ModelConfig:
         ) from error
 
 
+def row_lengths(
+    config: ModelConfig, inputs_length: int | None, targets_length: int | None
+) -> tuple[int, int]:
+    """Lengths of inputs and targets that a checkpoint's model is read with.
+
+    Where they are not given: T0's 1,024 and 256, but inputs no longer than learned positions leave
+    room for, and targets no more than a quarter of these.
+    """
+    room = 1024 + 256
+    if isinstance(config, DecoderConfig) and config.positions == "learned":
+        room = config.max_positions
+    targets = min(256, max(1, room // 4)) if targets_length is None else targets_length
+    inputs = min(1024, max(1, room - targets)) if inputs_length is None else inputs_length
+    return inputs, targets
+
+
 class _PaddingRowExchanged(Weights):
     """A byte-pair model's weights with two rows of its embeddings in each other's place.
 

@@ -101,8 +101,8 @@ def find_foreign(
         out: the folder that gets results.
         step: which of several T5X checkpoints in the folder; the newest where None.
         vocabulary: its vocabulary; that which lies with it where None.
-        inputs_length: longest inputs; 1,024 where None, as T0 has them.
-        targets_length: longest targets; 256 where None.
+        inputs_length: longest inputs; where None, 1,024 as T0 has them, or what positions allow.
+        targets_length: longest targets; 256 where None, or what positions allow.
 
     Raises:
         InputError: it cannot be read, or there is no vocabulary or another model's.
@@ -114,16 +114,14 @@ def find_foreign(
     spec = foreign.vocabulary_of(weights) if spec is None else spec
     if spec is None:
         raise InputError(
-            f"{checkpoint}: no vocabulary that is known here lies there (spiece.model); give"
+            f"{checkpoint}: no vocabulary lies there (spiece.model) that is known here; give"
             " `vocabulary`, a SentencePiece model, `bytes` or `gpt2`."
         )
     foreign.check_vocabulary(weights, spec)
     weights = foreign.between_ids(weights, spec)
+    inputs, targets = foreign.row_lengths(weights.config, inputs_length, targets_length)
     description = RunDescription.of(
-        weights.config,
-        spec,
-        inputs_length=1024 if inputs_length is None else inputs_length,
-        targets_length=256 if targets_length is None else targets_length,
+        weights.config, spec, inputs_length=inputs, targets_length=targets
     )
     return RunToRead(Path(out), weights.step, description, foreign.fingerprint(weights), weights)
 

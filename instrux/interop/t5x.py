@@ -122,11 +122,10 @@ class T5XCheckpoint(Weights):
         self.step = _step(optimizer, self.path)
         self.layout = _layout(self._arrays)
         self._held: tuple[str, np.ndarray] | None = None
-        self.config = _derive_config(self._arrays, self.layout.scanned, self.path)
-        if config is not None:
-            self.config = config
+        derived = _derive_config(self._arrays, self.layout.scanned, self.path)
+        self.config = derived if config is None else config
         self._unify_tables()
-        self._check()
+        self._check(self.config)
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
         """Reads one tensor.
@@ -177,9 +176,9 @@ class T5XCheckpoint(Weights):
                     " its own, as in umT5; a T5 here shares one over its layers."
                 )
 
-    def _check(self) -> None:
+    def _check(self, config: T5Config) -> None:
         """Holds names and shapes against the model's."""
-        expected = dict(_stored_shapes(self.config, self.layout))
+        expected = dict(_stored_shapes(config, self.layout))
         for name in sorted(expected.keys() | self._arrays.keys()):
             array = self._arrays.get(name)
             there = "absent" if array is None else f"of shape {list(array.shape)}"
@@ -188,7 +187,7 @@ class T5XCheckpoint(Weights):
             if array is None or tuple(array.shape) != wanted:
                 raise CheckpointFormatError(
                     f"{self.path}: target/{name} is {there} in the checkpoint and {here} in a T5 of"
-                    f" {_worded(self.config)}; give the model's sizes, or another checkpoint."
+                    f" {_worded(config)}; give the model's sizes, or another checkpoint."
                 )
 
 
@@ -367,15 +366,21 @@ def write_checkpoint(
 
     Raises:
         CheckpointFormatError: a tensor of `weights` does not fit its model.
+        InputError: the model is decoder-only.
     """
+    config = weights.config
+    if not isinstance(config, T5Config):
+        raise InputError(
+            f"{weights.path}: holds a decoder-only model, which is not written for T5X; choose `hf`."
+        )
     own = folder / f"checkpoint_{weights.step}"
     own.mkdir(parents=True)
     tree: dict[str, Any] = {}
     held: dict[str, Any] = {}
     for parameter, layer, piece in pieces(weights, FLOAT_DTYPES[dtype], on_piece):
         key = _key(parameter.name, layer, scanned=layout.scanned)
-        shape = _layer_shape(parameter, weights.config, split_heads=layout.split_heads)
-        num_layers = _layers_as_stored(parameter, weights.config, scanned=layout.scanned)
+        shape = _layer_shape(parameter, config, split_heads=layout.split_heads)
+        num_layers = _layers_as_stored(parameter, config, scanned=layout.scanned)
         tensor = piece.reshape(shape)
         if key.rpartition("/")[2] in _INLINE:
             _put(tree, key, _inline(held, key, tensor, layer, num_layers))
