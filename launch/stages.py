@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = {
     "render": "launch.stages:render",
+    "demonstrations": "launch.demonstrations:demonstrations",
     "vocab": "pipelines.vocab:vocab",
     "cache": "launch.stages:cache",
     "pack": "launch.stages:pack",
