@@ -1,8 +1,8 @@
-"""The commands that make data: render, cache, pack, export, vocab and check."""
+"""The commands that make data: render, cache, audit, pack, export, vocab and check."""
 
 import argparse
 
-from launch import beam_options
+from launch import beam_options, cli_audit
 from launch.cli_options import (
     MODULE_IMPORT_HELP,
     AddCommand,
@@ -17,6 +17,7 @@ def add_commands(add: AddCommand) -> None:
     """Declares the commands."""
     for declare in (_add_render, _add_cache, _add_pack, _add_export, _add_vocab, _add_check):
         declare(add)
+    cli_audit.add_command(add)
 
 
 def _add_render(add: AddCommand) -> None:

@@ -2,21 +2,11 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from launch.mixture_facts import HeldOut, MixtureFacts, MixtureTask, Part, mixture_facts
+from launch.tables import Tables
 
-_WIDTH = 100
 _UNKNOWN = "?"
-_RIGHT = frozenset({"share", "rate", "rows", "tokens", "of tokens", "tasks", "datasets", "prompts"})
-
-Rows = Iterable[Sequence[str]]
 
 
 def show_mixture(options: argparse.Namespace) -> int:
@@ -33,47 +23,11 @@ def show_mixture(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(facts.to_json(), indent=1, ensure_ascii=False))
     else:
-        _print(facts, _Output(sys.stdout.isatty()))
+        _print(facts, Tables())
     return 0
 
 
-class _Output:
-    """Tables in a terminal, and lines of columns with tabs between them elsewhere."""
-
-    def __init__(self, terminal: bool) -> None:
-        self._console = Console(highlight=False, soft_wrap=True) if terminal else None
-
-    def line(self, text: str = "") -> None:
-        """Writes a line."""
-        if self._console is None:
-            print(text)
-        else:
-            self._console.print(text, markup=False)
-
-    def table(self, title: str, headings: Sequence[str], rows: Rows) -> None:
-        """Writes a table under a title."""
-        self.line()
-        self.line(title)
-        if self._console is None:
-            for row in (headings, *rows):
-                print("\t".join(row))
-            return
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-        for heading in headings:
-            right = heading in _RIGHT
-            table.add_column(
-                heading,
-                justify="right" if right else "left",
-                no_wrap=right,
-                overflow="fold",
-                max_width=16 if heading == "licence" else None,
-            )
-        for row in rows:
-            table.add_row(*map(Text, row))
-        self._console.print(table, width=min(self._console.width, _WIDTH), soft_wrap=False)
-
-
-def _print(facts: MixtureFacts, output: _Output) -> None:
+def _print(facts: MixtureFacts, output: Tables) -> None:
     output.line(f"{facts.mixture}: {len(facts.tasks)} tasks, rates sum to {facts.rate:,.0f}")
     output.line(_tokens_line(facts))
     with_tokens = any(task.tokens is not None for task in facts.tasks)

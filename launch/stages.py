@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launch import declarations
 
 if TYPE_CHECKING:
+    from instrux.data.audit_settings import AuditSettings
     from instrux.data.packed import PackSettings
     from pipelines.export import ExportSettings
 
@@ -21,6 +22,7 @@ _FUNCTIONS = {
     "demonstrations": "launch.demonstrations:demonstrations",
     "vocab": "pipelines.vocab:vocab",
     "cache": "launch.stages:cache",
+    "audit": "launch.stages:audit",
     "pack": "launch.stages:pack",
     "train": "launch.train:train",
     "select": "launch.select_checkpoint:select",
@@ -31,7 +33,7 @@ _FUNCTIONS = {
 }
 NAMES = tuple(_FUNCTIONS)
 # The others read what lies on disk: they need no registry, and so no TensorFlow.
-NAMES_USING_THE_REGISTRY = frozenset({"render", "cache", "pack"})
+NAMES_USING_THE_REGISTRY = frozenset({"render", "cache", "audit", "pack"})
 # These load it where they are given a mixture, by their argument `module_imports`.
 NAMES_THAT_MAY_USE_THE_REGISTRY = frozenset({"select", "evaluate"})
 
@@ -118,6 +120,58 @@ def pack(
     )
 
 
+def audit(
+    *,
+    settings: "AuditSettings",
+    data_dir: str,
+    held_out: Sequence[str] | None = None,
+    out: str | None = None,
+    module_imports: Sequence[str] = (),
+    beam_args: Sequence[str] = (),
+) -> Any:
+    """Audits a mixture of rendered tasks: lengths, duplicates, targets, overlap, licences.
+
+    Args:
+        settings: what to audit, and how.
+        data_dir: folder that holds `rendered/`.
+        held_out: mixtures or globs over tasks that the mixture is evaluated on; those declared
+            for it where None.
+        out: folder to write; one under `audit/` of `data_dir` where None.
+        module_imports: modules of the user's own mixtures.
+        beam_args: options for Beam.
+    """
+    declarations.load(module_imports)
+    from instrux.data import registration
+    from instrux.data.audit_settings import AuditTask
+    from mixtures.held_out import evaluations_of
+    from pipelines.audit import audit as audit_mixture
+
+    licences = _licences(settings.mixture)
+    tasks = []
+    for name, rate in registration.mixture_rates(settings.mixture).items():
+        task = registration.prompted_task(name)
+        dataset = task.source.label
+        tasks.append(
+            AuditTask(
+                name=name,
+                rendered=task.name,
+                rate=rate,
+                dataset=dataset,
+                licence=licences.get(name),
+            )
+        )
+    evaluated = evaluations_of(settings.mixture) if held_out is None else held_out
+    rendered = (registration.prompted_task(name) for name in registration.resolve_names(evaluated))
+    return audit_mixture(
+        settings,
+        data_dir=data_dir,
+        tasks=tasks,
+        held_out=[task.name for task in rendered] if evaluated else [],
+        out=out,
+        beam_args=beam_args,
+    )
+
+
 def export(
     *,
     settings: "ExportSettings",
@@ -189,6 +243,13 @@ def cache(
         beam_args=beam_args,
         module_imports=module_imports,
     )
+
+
+def _licences(mixture: str) -> dict[str, str | None]:
+    """The licence tag of every task's dataset, None where none is known."""
+    from launch.mixture_facts import mixture_facts
+
+    return {task.task: task.licence for task in mixture_facts(mixture).tasks}
 
 
 def _datasets(names: Iterable[str]) -> dict[str, str]:

@@ -75,12 +75,33 @@ def read_records(path: str | Path) -> Iterator[bytes]:
     Raises:
         TFRecordError: the file ends inside a record, or a checksum does not match.
     """
+    for _, record in read_placed_records(path):
+        yield record
+
+
+def read_placed_records(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Reads the records of a file in order, each with the byte at which it starts.
+
+    Raises:
+        TFRecordError: as `read_records`.
+    """
     with as_path(path).open("rb") as file:
-        yield from _records(file, str(path))
+        yield from _records(file, str(path), 0)
 
 
-def _records(file: IO[bytes], path: str) -> Iterator[bytes]:
-    offset = 0
+def read_record_at(file: IO[bytes], path: str, offset: int) -> bytes:
+    """Reads the record that starts at a byte of an open file.
+
+    Raises:
+        TFRecordError: none starts there, or it is damaged.
+    """
+    file.seek(offset)
+    for _, record in _records(file, path, offset):
+        return record
+    raise TFRecordError(path, offset, "the file ends")
+
+
+def _records(file: IO[bytes], path: str, offset: int) -> Iterator[tuple[int, bytes]]:
     while header := file.read(_HEADER.size):
         if len(header) < _HEADER.size:
             raise TFRecordError(path, offset, "the file ends")
@@ -93,5 +114,5 @@ def _records(file: IO[bytes], path: str) -> Iterator[bytes]:
             raise TFRecordError(path, offset, "the file ends")
         if masked_crc32c(record) != _CHECKSUM.unpack(footer)[0]:
             raise TFRecordError(path, offset, "the checksum does not match")
-        yield record
+        yield offset, record
         offset += _HEADER.size + length + _CHECKSUM.size

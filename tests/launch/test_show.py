@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -15,7 +16,7 @@ from instrux.data.rendered import RenderedSplit, shard_name
 from instrux.data.tfrecord import frame
 from instrux.errors import InputError
 from instrux.prompts import TemplateCollection
-from launch import cli, show_mixture
+from launch import cli
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_piped_it_is_lines_of_columns_without_colour_or_box(run):
 
 
 def test_in_a_terminal_its_tables_fit_a_hundred_columns(run, monkeypatch):
-    monkeypatch.setattr(show_mixture.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "180")
     coloured = run("mixtures", "show", "t0_train")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines()
