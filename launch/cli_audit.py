@@ -62,7 +62,7 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
     from instrux.data.vocabularies import VocabularySpec
     from launch import stages
 
-    given = {
+    given: dict[str, Any] = {
         "held_out_splits": options.held_out_split,
         "overlap_sizes": options.overlap_size,
     }
@@ -81,7 +81,7 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
         seed=options.seed,
-        **{name: tuple(value) for name, value in given.items() if value},
+        **{name: value for name, value in given.items() if value},
     )
     result = stages.audit(
         settings=settings,

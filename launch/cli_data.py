@@ -6,6 +6,7 @@ from launch import beam_options, cli_audit
 from launch.cli_options import (
     MODULE_IMPORT_HELP,
     AddCommand,
+    add_exclude,
     add_leave_out,
     add_names,
     names,
@@ -97,6 +98,7 @@ def _add_pack(add: AddCommand) -> None:
     )
     pack.add_argument("--seed", type=int, default=0, help="of sampling and shuffling")
     add_leave_out(pack)
+    add_exclude(pack)
     pack.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
 
 
@@ -116,6 +118,7 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         seed=options.seed,
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
+        exclude=tuple(options.exclude),
     )
     stages.pack(
         settings=settings,
@@ -141,6 +144,7 @@ def _add_export(add: AddCommand) -> None:
     export.add_argument("--seed", type=int, default=0, help="of drawing and shuffling")
     export.add_argument("--shard_size", type=int, default=100_000, help="rows a file")
     add_leave_out(export)
+    add_exclude(export)
     export.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
 
 
@@ -159,6 +163,7 @@ def _export(options: argparse.Namespace, rest: list[str]) -> int:
         shard_size=options.shard_size,
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
+        exclude=tuple(options.exclude),
     )
     result = stages.export(
         settings=settings,

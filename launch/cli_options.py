@@ -39,6 +39,17 @@ def add_leave_out(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_exclude(command: argparse.ArgumentParser) -> None:
+    """Adds --exclude."""
+    command.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        help="list of rows to leave out, JSON lines with task and example_id, such as `instrux "
+        "audit` writes; may be repeated",
+    )
+
+
 def names(options: argparse.Namespace) -> list[str]:
     """Gives the tasks and mixtures that the options of `add_names` name.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from instrux.data.audit_settings import AuditSettings
 from instrux.data.decoder_rows import DecoderOnlySource
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.vocabularies import VocabularySpec
@@ -45,6 +46,7 @@ def pack_settings(
     inputs_eos: bool = False,
     leave_out: Sequence[str] = (),
     leave_out_missing: bool = False,
+    exclude: Sequence[str] = (),
 ) -> PackSettings:
     """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
     _check_lengths(mixture, task_feature_lengths)
@@ -62,6 +64,27 @@ def pack_settings(
         inputs_eos=inputs_eos,
         leave_out=tuple(leave_out),
         leave_out_missing=leave_out_missing,
+        exclude=tuple(exclude),
+    )
+
+
+def audit_settings(
+    *,
+    mixture: str,
+    task_feature_lengths: Mapping[str, int],
+    vocabulary: str | VocabularySpec,
+    **options: Any,
+) -> AuditSettings:
+    """`AuditSettings` from T5X's names, for gin, as `pack_settings` gives those of a pack."""
+    _check_lengths(mixture, task_feature_lengths)
+    if isinstance(vocabulary, str):
+        vocabulary = VocabularySpec.parse(vocabulary)
+    return AuditSettings(
+        mixture=mixture,
+        inputs_length=task_feature_lengths["inputs"],
+        targets_length=task_feature_lengths["targets"],
+        vocabulary=vocabulary,
+        **options,
     )
 
 

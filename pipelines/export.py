@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 import instrux
+from instrux.data.examples import RenderedExample
+from instrux.data.excluded import kept, kept_by_file, read_excluded, told_excluded
 from instrux.data.export_card import Card, CardTask, HeldOutData
 from instrux.data.export_files import file_chunks, in_batches, row_of
 from instrux.data.export_settings import ExportSettings, ExportTask
@@ -53,16 +55,35 @@ class ExportResult:
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """One task with what was rendered of it, and what of that is taken (None: all, once)."""
+    """One task with what was rendered of it, and what of that is taken.
+
+    Attributes:
+        task: the task.
+        split: its rendered split.
+        manifest: the split's manifest.
+        available: examples that no list excludes.
+        excluded: hashes of the example ids that lists exclude; uint64.
+        sample: what is taken of the available ones; None takes each once.
+    """
 
     task: ExportTask
     split: RenderedSplit
     manifest: RenderManifest
+    available: int
+    excluded: np.ndarray
     sample: TaskSample | None
 
     @property
     def rows(self) -> int:
-        return self.manifest.examples if self.sample is None else self.sample.taken
+        return self.available if self.sample is None else self.sample.taken
+
+    def read(self) -> Iterator[RenderedExample]:
+        """Reads the examples that no list excludes."""
+        if not len(self.excluded):
+            yield from self.split.read()
+            return
+        for batch in in_batches(self.split.read(), _BATCH):
+            yield from itertools.compress(batch, kept(batch, self.excluded))
 
 
 def export(
@@ -150,16 +171,29 @@ def _parts(
         manifests = rendered_manifests(splits)
     except InputError as error:
         raise InputError(f"export {settings.mixture}: {error}") from error
+    lists = read_excluded(settings.exclude)
+    excluded = {task.name: lists.of(task.rendered) for task in tasks}
+    available = {name: sum(kept_by_file(splits[name], excluded[name])) for name in manifests}
+    if settings.exclude:
+        dropped = {name: manifests[name].examples - count for name, count in available.items()}
+        tell(f"export {settings.mixture}: {told_excluded(settings.exclude, dropped)}")
     samples: dict[str, TaskSample] = {}
     if settings.num_examples is not None:
         samples = draw(
             {task.name: task.rate for task in tasks},
-            {name: manifest.examples for name, manifest in manifests.items()},
+            available,
             num_examples=settings.num_examples,
             seed=settings.seed,
         )
     return [
-        _Part(task, splits[task.name], manifests[task.name], samples.get(task.name))
+        _Part(
+            task,
+            splits[task.name],
+            manifests[task.name],
+            available[task.name],
+            excluded[task.name],
+            samples.get(task.name),
+        )
         for task in tasks
     ]
 
@@ -170,10 +204,13 @@ def _identity(
     left_out: Sequence[LeftOutTask],
     held_out: Sequence[HeldOutData],
 ) -> dict[str, Any]:
-    """All that determines the files and the card."""
+    """All that determines the files and the card; lists of rows count by their content."""
+    lists = {"exclude": read_excluded(settings.exclude).digest} if settings.exclude else {}
+    own = {name: value for name, value in dataclasses.asdict(settings).items() if name != "exclude"}
     return {
         "format_version": EXPORT_FORMAT,
-        **dataclasses.asdict(settings),
+        **own,
+        **lists,
         "tasks": [[*dataclasses.astuple(part.task), part.manifest.fingerprint] for part in parts],
         "left_out": [dataclasses.asdict(task) for task in left_out],
         "held_out": [dataclasses.asdict(each) for each in held_out],
@@ -245,7 +282,7 @@ def _shards(
     rows = (
         row_of(example, task=part.task.name, dataset=part.task.dataset)
         for part in parts
-        for example in part.split.read()
+        for example in part.read()
     )
     for first in range(0, total, settings.shard_size):
         yield itertools.islice(rows, min(settings.shard_size, total - first))
@@ -278,7 +315,7 @@ def _sampled(parts: Sequence[_Part]) -> Iterator[dict[str, Any]]:
         if not part.sample.taken:
             continue
         position = 0
-        for examples in in_batches(part.split.read(), _BATCH):
+        for examples in in_batches(part.read(), _BATCH):
             positions = np.arange(position, position + len(examples))
             position += len(examples)
             repeats = part.sample.repeats(positions).tolist()
@@ -317,7 +354,7 @@ def _card(
                 dataset=part.task.dataset,
                 cluster=part.manifest.cluster,
                 rows=part.rows,
-                available=part.manifest.examples,
+                available=part.available,
                 rate=part.task.rate,
                 probability=part.task.rate / rates,
                 licence=part.task.licence or "unknown",
@@ -330,8 +367,13 @@ def _card(
         left_out=left_out,
         held_out=held_out,
         sampled=sampled,
+        excluded=_excluded(parts),
         made_by=f"Instrux {instrux.__version__}",
     )
+
+
+def _excluded(parts: Sequence[_Part]) -> int:
+    return sum(part.manifest.examples - part.available for part in parts)
 
 
 def _manifest(
@@ -351,12 +393,12 @@ def _manifest(
             "tasks": len(parts),
             "tasks_left_out": len(left_out),
         },
+        dropped={"excluded": excluded} if (excluded := _excluded(parts)) else {},
         versions=library_versions("pyarrow"),
         arguments=dataclasses.asdict(settings),
         metadata={
             "tasks": {
-                part.task.name: {"rows": part.rows, "examples": part.manifest.examples}
-                for part in parts
+                part.task.name: {"rows": part.rows, "examples": part.available} for part in parts
             },
             "left_out": [dataclasses.asdict(task) for task in left_out],
         },

@@ -12,6 +12,7 @@ import instrux
 from instrux.beam.pack import PackedShards, PackPlan, RenderedFile, report_name
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
+from instrux.data.excluded import Excluded, kept_by_file, read_excluded, told_excluded
 from instrux.data.files import as_path, remove_partial_files, write_atomically
 from instrux.data.left_out import LeftOutTask, leave_out, told
 from instrux.data.pack_blocks import Tokenizer
@@ -75,18 +76,21 @@ def pack(
     options = pipeline_options(beam_args)
     rates, left_out = _without_left_out(settings, data_dir, rates, datasets)
     splits, manifests = _rendered(settings, data_dir, rates)
-    available = {task: manifest.examples for task, manifest in manifests.items()}
+    excluded = read_excluded(settings.exclude)
+    records = {task: kept_by_file(split, excluded.of(task)) for task, split in splits.items()}
+    available = _available(settings, manifests, records)
     samples = draw(rates, available, num_examples=settings.num_examples, seed=settings.seed)
     folder = as_path(settings.folder(data_dir))
     sources = [(task, float(rates[task]), manifests[task].fingerprint) for task in rates]
     if (complete := _complete(folder, sources, left_out)) is not None:
         tell(f"pack {settings.mixture}: complete, skipped")
         return PackResult(folder, complete, skipped=True)
-    plan = _plan(settings, folder, splits, samples)
+    plan = _plan(settings, folder, splits, samples, records, excluded)
     try:
         _make_ready(folder)
         _run(plan, options, _passes(plan, manifests, local=is_local(options)))
-        manifest = _manifest(settings, plan, sources, _reports(plan), left_out)
+        dropped = {task: manifests[task].examples - available[task] for task in rates}
+        manifest = _manifest(settings, plan, sources, _reports(plan), left_out, dropped)
         write_atomically(folder / MANIFEST_NAME, [manifest.to_json().encode()])
         (folder / COMPLETED_NAME).touch()
         for path in list(folder.glob(report_name("*"))):
@@ -143,6 +147,30 @@ def _rendered(
     return splits, manifests
 
 
+def _available(
+    settings: PackSettings,
+    manifests: Mapping[str, RenderManifest],
+    records: Mapping[str, Sequence[int]],
+) -> dict[str, int]:
+    """Counts what is left of each task, and tells what lists of rows exclude."""
+    available = {task: sum(counts) for task, counts in records.items()}
+    for task, count in available.items():
+        if not count:
+            raise InputError(
+                f"pack {settings.mixture}: all {manifests[task].examples:,} examples of task {task} "
+                "are excluded; leave it out of the mixture (leave_out)"
+            )
+    if settings.exclude:
+        tell(
+            f"pack {settings.mixture}: "
+            + told_excluded(
+                settings.exclude,
+                {task: manifests[task].examples - count for task, count in available.items()},
+            )
+        )
+    return available
+
+
 def _complete(
     folder: Path, sources: list[tuple[str, float, str]], left_out: tuple[LeftOutTask, ...]
 ) -> PackManifest | None:
@@ -173,6 +201,8 @@ def _plan(
     folder: Path,
     splits: Mapping[str, RenderedSplit],
     samples: Mapping[str, TaskSample],
+    records: Mapping[str, Sequence[int]],
+    excluded: Excluded,
 ) -> PackPlan:
     vocabulary = settings.vocabulary.load()
     files: list[RenderedFile] = []
@@ -180,8 +210,7 @@ def _plan(
         if not samples[task].taken:
             continue
         first = 0
-        records = [file.records for file in split.manifest().manifest.files]
-        for path, count in zip(split.shard_paths(), records, strict=True):
+        for path, count in zip(split.shard_paths(), records[task], strict=True):
             files.append(RenderedFile(str(path), number, first))
             first += count
     return PackPlan(
@@ -197,6 +226,7 @@ def _plan(
         ),
         seed=settings.seed,
         num_shards=settings.shard_count,
+        excluded=tuple(excluded.of(task) for task in splits),
     )
 
 
@@ -259,6 +289,7 @@ def _manifest(
     sources: list[tuple[str, float, str]],
     reports: list[ShardReport],
     left_out: tuple[LeftOutTask, ...],
+    dropped: Mapping[str, int],
 ) -> PackManifest:
     rates = math.fsum(rate for _, rate, _ in sources)
     counts = np.zeros((len(sources), 5), np.int64)
@@ -283,6 +314,7 @@ def _manifest(
             inputs_truncated=int(count[3]),
             targets_truncated=int(count[4]),
             source_digest=digest,
+            excluded=dropped[name],
         )
         for (name, rate, digest), count, sample in zip(sources, counts, plan.samples, strict=True)
     ]

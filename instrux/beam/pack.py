@@ -7,7 +7,7 @@ example's place in its task, so every worker decides for what it reads.
 import dataclasses
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ import numpy as np
 
 from instrux.beam.rows_done import RowsDone
 from instrux.data.examples import RenderedExample
+from instrux.data.excluded import kept
 from instrux.data.files import as_path, write_atomically
 from instrux.data.pack_blocks import Tokenizer, draw_copies
 from instrux.data.pack_shard import pack_shard, shard_report
@@ -39,7 +40,7 @@ class RenderedFile:
     Attributes:
         path: where it is.
         task: number of its task.
-        first: place in the task of its first example.
+        first: place of its first example among those of the task that are not excluded.
     """
 
     path: str
@@ -60,6 +61,7 @@ class PackPlan:
         layout: of the rows.
         seed: of all shuffling.
         num_shards: how many shards there are in all.
+        excluded: by task number, hashes of the example ids that are not packed; uint64.
     """
 
     mixture: str
@@ -70,6 +72,7 @@ class PackPlan:
     layout: RowLayout
     seed: int
     num_shards: int
+    excluded: tuple[np.ndarray, ...]
 
     def shard_name(self, shard: int) -> str:
         """A shard's file name: `rows.array_record-00003-of-00010`."""
@@ -85,7 +88,7 @@ def tokenised_blocks(
     plan: PackPlan, file: RenderedFile, shards: range
 ) -> Iterator[tuple[int, bytes]]:
     """Reads one file and gives its copies as (shard, `ExampleBlock` as bytes)."""
-    records = read_records(file.path)
+    records = _kept_records(file, plan.excluded[file.task])
     position = file.first
     while chunk := list(islice(records, _EXAMPLES_AT_ONCE)):
         positions = np.arange(position, position + len(chunk))
@@ -104,6 +107,15 @@ def tokenised_blocks(
         )
         for shard in np.unique(copies.shard):
             yield int(shard), block.take(np.flatnonzero(copies.shard == shard)).to_bytes()
+
+
+def _kept_records(file: RenderedFile, excluded: np.ndarray) -> Iterator[bytes]:
+    records = read_records(file.path)
+    if not len(excluded):
+        yield from records
+        return
+    while chunk := list(islice(records, _EXAMPLES_AT_ONCE)):
+        yield from compress(chunk, kept(map(RenderedExample.from_bytes, chunk), excluded))
 
 
 def write_packed_shard(plan: PackPlan, shard: int, blocks: Iterable[bytes]) -> int:

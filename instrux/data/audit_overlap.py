@@ -118,9 +118,11 @@ class HeldOutIndex:
             about = json.loads(arrays["about"].tobytes())
             grams = tuple(
                 HeldOutNGrams(
-                    int(n),
-                    *(arrays[f"{name}_{n}"] for name in ("hashes", "first", "rows")),
-                    ignored,
+                    n=int(n),
+                    hashes=arrays[f"hashes_{n}"],
+                    first=arrays[f"first_{n}"],
+                    rows=arrays[f"rows_{n}"],
+                    ignored=ignored,
                 )
                 for n, ignored in about["n"].items()
             )
@@ -199,7 +201,7 @@ def overlaps(texts: Sequence[str], words: WordBatch, held_out: HeldOutNGrams) ->
     places, found = held_out.found(grams)
     rows, starts = grams.rows[places], grams.starts
     result = []
-    for row in np.unique(rows).tolist():
+    for row in map(int, np.unique(rows)):
         of_row = rows == row
         first = int(places[of_row][0] - starts[row])
         result.append(

@@ -85,6 +85,7 @@ class Card:
         held_out: what the mixture is evaluated on.
         sampled: how rows were drawn, in words; "" where every example is there once.
         made_by: what wrote it, as `instrux 0.1.0`.
+        excluded: rendered examples that lists of rows exclude.
     """
 
     mixture: str
@@ -98,6 +99,7 @@ class Card:
     held_out: Sequence[HeldOutData]
     sampled: str
     made_by: str
+    excluded: int = 0
 
     def to_markdown(self) -> str:
         """Gives the README: front matter, then text."""
@@ -160,6 +162,11 @@ class Card:
             "left out.",
             drawn,
         ]
+        if self.excluded:
+            text.append(
+                f"{_count(self.excluded, 'rendered example')} that a list names, such as one of "
+                "duplicates or of rows that overlap with an evaluation, are not in it."
+            )
         if self.left_out:
             lost = sum(task.share for task in self.left_out)
             text.append(

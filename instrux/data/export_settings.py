@@ -41,6 +41,7 @@ class ExportSettings:
         shard_size: rows a file.
         leave_out: globs over names of tasks and datasets that are not exported.
         leave_out_missing: whether tasks that are not rendered are left out.
+        exclude: lists of rows that are not exported (`excluded`), such as an audit writes.
     """
 
     mixture: str
@@ -51,8 +52,10 @@ class ExportSettings:
     shard_size: int = 100_000
     leave_out: tuple[str, ...] = ()
     leave_out_missing: bool = False
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", tuple(map(str, self.exclude)))
         check_format(self.format)
         for name in ("num_examples", "shard_size"):
             value = getattr(self, name)

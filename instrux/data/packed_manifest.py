@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instrux.data.excluded import read_excluded
 from instrux.data.left_out import LeftOutTask
 from instrux.data.packed_rows import RowLayout
 from instrux.data.vocabularies import VocabularySpec
@@ -41,6 +42,7 @@ class PackSettings:
         leave_out: globs over names of tasks and datasets that are not packed.
         leave_out_missing: whether tasks that are not rendered, or have no example in the split,
             are left out; otherwise one is an error.
+        exclude: lists of rows that are not packed (`excluded`), such as an audit writes.
     """
 
     mixture: str
@@ -54,8 +56,11 @@ class PackSettings:
     inputs_eos: bool = False
     leave_out: tuple[str, ...] = ()
     leave_out_missing: bool = False
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        lists = [self.exclude] if isinstance(self.exclude, str) else self.exclude
+        object.__setattr__(self, "exclude", tuple(map(str, lists)))
         patterns = [self.leave_out] if isinstance(self.leave_out, str) else self.leave_out
         object.__setattr__(self, "leave_out", tuple(sorted(set(patterns))))
         for name in ("inputs_length", "targets_length", "num_examples", "shard_count"):
@@ -77,10 +82,10 @@ class PackSettings:
         return self.num_shards
 
     def identity(self) -> dict[str, Any]:
-        """Gives what the bytes depend on; a vocabulary counts by its content, not by its path.
+        """Gives what the bytes depend on; files count by their content, not by their paths.
 
         Raises:
-            InputError: the vocabulary's file cannot be read.
+            InputError: the vocabulary's file or a list of rows cannot be read.
         """
         settings = dataclasses.asdict(self)
         settings["num_shards"] = self.shard_count
@@ -91,7 +96,8 @@ class PackSettings:
         settings["format"] = FORMAT
         # What leaves nothing out has the identity that it had before there was a choice.
         settings["leave_out"] = list(self.leave_out)
-        for name in ("leave_out", "leave_out_missing"):
+        settings["exclude"] = read_excluded(self.exclude).digest if self.exclude else ""
+        for name in ("leave_out", "leave_out_missing", "exclude"):
             if not settings[name]:
                 del settings[name]
         return settings
@@ -100,7 +106,7 @@ class PackSettings:
         """Gives `<data_dir>/packed/<mixture>-<12 digits of the settings' hash>`.
 
         Raises:
-            InputError: the vocabulary's file cannot be read.
+            InputError: the vocabulary's file or a list of rows cannot be read.
         """
         identity = json.dumps(self.identity(), sort_keys=True)
         digits = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -117,12 +123,13 @@ class PackedTask:
         share_asked: the rate over the sum of rates.
         share: examples of the task over examples of all.
         examples: examples taken, repeats counted.
-        available: examples that the task has.
+        available: examples that the task has, those excluded not counted.
         inputs_tokens: encoder tokens of the task, after truncation.
         targets_tokens: decoder tokens of the task, after truncation.
         inputs_truncated: examples whose inputs were cut.
         targets_truncated: examples whose targets were cut.
         source_digest: digest of the manifest of the rendered split that was read.
+        excluded: examples that are not packed because a list of rows names them.
     """
 
     name: str
@@ -136,6 +143,7 @@ class PackedTask:
     inputs_truncated: int
     targets_truncated: int
     source_digest: str
+    excluded: int = 0
 
     @property
     def epochs(self) -> float:

@@ -215,3 +215,27 @@ def test_somebody_elses_readme_is_not_written_over(data_dir, tmp_path):
 def test_wrong_settings_are_told(changes, problem):
     with pytest.raises(InputError, match=problem):
         settings_for(**changes)
+
+
+@pytest.mark.parametrize("drawn", [None, 60])
+def test_rows_that_a_list_names_are_not_exported_and_are_counted(data_dir, tmp_path, drawn):
+    path = tmp_path / "rows.jsonl"
+    excluded = [
+        ("a_plain", "toy/a/train/3"),
+        ("a_plain", "toy/a/train/4"),
+        ("b_which", "toy/a/x/1"),
+    ]
+    lines = [json.dumps({"task": task, "example_id": each}) + "\n" for task, each in excluded]
+    path.write_text("".join(lines))
+    settings = settings_for(exclude=(str(path),), num_examples=drawn)
+    result = export(settings, data_dir=data_dir, tasks=TASKS, out=tmp_path / "out")
+    ids = {row["example_id"] for row in rows_in(tmp_path / "out")}
+    assert len(ids) == 40
+    assert not ids & {"toy/a/train/3", "toy/a/train/4"}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["dropped"] == {"excluded": 2}
+    assert "2 rendered examples that a list names" in (result.folder / "README.md").read_text()
+    path.write_text("".join(lines[::-1]))
+    assert export(settings, data_dir=data_dir, tasks=TASKS, out=tmp_path / "out").skipped
+    path.write_text(lines[0])
+    assert not export(settings, data_dir=data_dir, tasks=TASKS, out=tmp_path / "out").skipped

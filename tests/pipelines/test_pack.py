@@ -354,3 +354,55 @@ def test_tasks_and_datasets_can_be_left_out_by_name(data_dir, packed):
     assert result.folder.name != packed.folder.name
     assert pack(settings, data_dir=data_dir, rates=RATES, datasets=datasets).skipped
     assert {task for task, _, _ in examples_in(result.folder)} == {"short", "tiny"}
+
+
+def excluding(data_dir, tmp_path, rows, **changes):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return pack(settings_for(exclude=(str(path),), **changes), data_dir=data_dir, rates=RATES)
+
+
+def test_rows_that_a_list_names_are_not_packed_and_are_counted(data_dir, packed, tmp_path, capsys):
+    rows = [{"task": "short", "example_id": f"toy/short/train/{n}"} for n in (0, 7, 39)]
+    rows += [{"task": "tiny", "example_id": "toy/tiny/train/1", "why": "told to"}]
+    rows += [{"task": "long", "example_id": "toy/long/train/999"}]  # there is none
+    result = excluding(data_dir, tmp_path, rows)
+    assert "EXCLUDED 4 examples of 2 of 3 tasks" in capsys.readouterr().err
+    by_name = {task.name: task for task in result.manifest.tasks}
+    assert {n: (t.available, t.excluded) for n, t in by_name.items()} == {
+        "short": (37, 3),
+        "long": (25, 0),
+        "tiny": (2, 1),
+    }
+    drawn = Counter(examples_in(result.folder))
+    numbers = {task: {int(t) for name, _, t in drawn if name == task} for task in RATES}
+    assert numbers["short"] == set(range(40)) - {0, 7, 39}
+    assert numbers["tiny"] == {0, 2}
+    assert numbers["long"] == set(range(25))
+    # As often as each other, as if the others had never been there.
+    assert {count for (name, *_), count in drawn.items() if name == "tiny"} == {10}
+    assert result.folder != packed.folder
+
+
+def test_a_list_counts_by_its_rows_not_by_its_name_or_order(data_dir, tmp_path):
+    rows = [{"task": "short", "example_id": f"toy/short/train/{n}"} for n in range(3)]
+    first = excluding(data_dir, tmp_path, rows)
+    (tmp_path / "other").mkdir()
+    assert excluding(data_dir, tmp_path / "other", [rows[2], *rows[:2], rows[0]]).skipped
+    assert excluding(data_dir, tmp_path / "other", rows[:2]).folder != first.folder
+
+
+def test_a_list_without_a_task_holds_for_all_of_them(data_dir, tmp_path):
+    rows = [{"example_id": "toy/tiny/train/1"}, {"example_id": "toy/long/train/1"}]
+    tasks = excluding(data_dir, tmp_path, rows).manifest.tasks
+    assert {task.name: task.excluded for task in tasks} == {"short": 0, "long": 1, "tiny": 1}
+
+
+def test_a_list_that_cannot_be_used_is_told(data_dir, tmp_path):
+    with pytest.raises(InputError, match=r"rows.jsonl, line 1: not a row"):
+        excluding(data_dir, tmp_path, [{"task": "short"}])
+    with pytest.raises(InputError, match=r"absent.jsonl: No such file"):
+        settings_for(exclude=(str(tmp_path / "absent.jsonl"),)).folder(data_dir)
+    everything = [{"task": "tiny", "example_id": f"toy/tiny/train/{n}"} for n in range(3)]
+    with pytest.raises(InputError, match=r"all 3 examples of task tiny are excluded"):
+        excluding(data_dir, tmp_path, everything)

@@ -44,6 +44,7 @@ def write_packed(folder):
         layout=RowLayout(16, 8, BYTES.load().vocab_size, 1),
         seed=SETTINGS.seed,
         num_shards=3,
+        excluded=(np.zeros(0, np.uint64),),
     )
     block = plan.tokenizer.block([f"{n:03d}" for n in range(300)], ["abc"] * 300)
     copies = draw_copies(sample, np.arange(300), task=0, num_shards=3)
