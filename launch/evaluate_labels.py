@@ -8,6 +8,8 @@ from instrux.errors import InputError
 from instrux.evaluation.label_records import LabelRecord, read_records
 from instrux.evaluation.label_results import LabelResults, evaluate_labels, results_json
 from instrux.evaluation.label_tables import as_text, summary, tables
+from instrux.studio.label.study import is_study
+from launch import studio_label
 
 
 def evaluate_label_files(
@@ -21,7 +23,7 @@ def evaluate_label_files(
     """Evaluates labels, writes the report, and prints the tables.
 
     Args:
-        paths: files of JSON lines (ours or open-instruct's).
+        paths: files of JSON lines (ours or open-instruct's), or studies.
         baseline: the system that win rates are against; every pair where None.
         out: folder for `label_results.json`, `labels.html` and its figures; beside the first file,
             named after it, where None.
@@ -49,8 +51,11 @@ def evaluate_label_files(
 
 
 def read_labels(paths: Sequence[Path]) -> list[LabelRecord]:
-    """Reads labels from files of JSON lines."""
-    return read_records(paths)
+    """Reads labels from files of JSON lines, and from studies of `instrux studio label`."""
+    records: list[LabelRecord] = []
+    for path in paths:
+        records += studio_label.records_in(path) if is_study(path) else read_records([path])
+    return records
 
 
 def _print_tables(results: LabelResults) -> None:

@@ -19,6 +19,7 @@ ALLOWED = {
     "instrux.interop": {"instrux.models"},
     "instrux.training": {"instrux.models", "instrux.data"},
     "instrux.evaluation": {"instrux.models", "instrux.data"},
+    "instrux.studio": {"instrux.prompts", "instrux.data", "instrux.evaluation"},
     "tasks": {"instrux"},
     "mixtures": {"tasks", "instrux"},
     "pipelines": {"tasks", "mixtures", "instrux"},

@@ -34,7 +34,7 @@ def test_the_wheel_runs_a_recipe_from_its_own_files(tmp_path):
     data = [
         path.relative_to(source)
         for path in source.rglob("*")
-        if path.suffix in (".csv", ".gin", ".html", ".json", ".yaml")
+        if path.suffix in (".css", ".csv", ".gin", ".html", ".js", ".json", ".svg", ".yaml")
     ]
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(source)],

@@ -1,0 +1,1 @@
+"""Label pages: people rate and rank the outputs of systems."""

@@ -1,0 +1,238 @@
+"""The command `studio`: web pages on this machine; `studio label` for evaluation by people."""
+
+import argparse
+from pathlib import Path
+
+from instrux.errors import InputError
+from launch.cli_options import AddCommand, refuse
+
+_FORMATS = ("jsonl", "argilla", "label-studio")
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declares the command and what is below it."""
+    studio = add("studio", _nothing_named, "web pages on this machine: label model outputs")
+    subjects = studio.add_subparsers(title="subjects", metavar="SUBJECT")
+    label = subjects.add_parser(
+        "label",
+        help="people rate and rank the outputs of systems",
+        description="Serves the label pages over a study; an ACTION prepares or reads a study.",
+        epilog="From nothing: create, import, labeller, then no action at all. Each action has its"
+        " own --help; docs/labelling.md tells the whole way.",
+    )
+    label.set_defaults(function=_serve)
+    label.add_argument("--db", metavar="FILE", help="the study, one SQLite file")
+    label.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    label.add_argument("--port", type=int, default=8642, help="port; 0 for a free one (8642)")
+    label.add_argument(
+        "--public", action="store_true", help="allow a --host that other machines can reach"
+    )
+    label.add_argument(
+        "--allowed_host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which browsers ask for it; may be repeated",
+    )
+    actions = label.add_subparsers(title="actions", metavar="ACTION")
+    for declare in (
+        _add_create,
+        _add_import,
+        _add_labeller,
+        _add_guidelines,
+        _add_status,
+        _add_export,
+    ):
+        declare(actions)
+
+
+def _nothing_named(options: argparse.Namespace, rest: list[str]) -> int:
+    raise InputError("studio: name a subject, such as `instrux studio label`; see --help")
+
+
+def _action(actions, name: str, function, description: str) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=description, description=description)
+    # Without a default of its own: `--db` before the action's name counts as well.
+    action.add_argument("--db", metavar="FILE", default=argparse.SUPPRESS, help="the study")
+    action.set_defaults(function=function)
+    return action
+
+
+def _add_create(actions) -> None:
+    create = _action(actions, "create", _create, "make a study; its settings are fixed then")
+    create.add_argument(
+        "--mode",
+        default="form",
+        help="form: rate each output and rank several (InstructGPT's form); pairs: which of two is"
+        " acceptable, and which is better (form)",
+    )
+    create.add_argument(
+        "--share",
+        type=float,
+        default=0.15,
+        help="share of the tasks that several labellers of a group answer, for agreement (0.15)",
+    )
+    create.add_argument(
+        "--raters", type=int, default=2, help="labellers of a group for such a task (2)"
+    )
+    create.add_argument(
+        "--outputs_per_task",
+        type=int,
+        default=0,
+        help="form: outputs shown together; 1 shows each alone, 0 all of a prompt (0)",
+    )
+    create.add_argument(
+        "--baseline", default="", help="pairs: a system that every other one is paired with"
+    )
+    create.add_argument("--seed", type=int, default=0, help="of who is asked what (0)")
+
+
+def _add_import(actions) -> None:
+    importing = _action(
+        actions, "import", _import, "put prompts, outputs or answers from elsewhere into a study"
+    )
+    importing.add_argument(
+        "--prompts",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="JSON lines with prompt (or instruction and input), and perhaps id, use_case,"
+        " closed_domain, has_constraint and outputs {system: text}; may be repeated",
+    )
+    importing.add_argument(
+        "--outputs",
+        action="append",
+        default=[],
+        metavar="SYSTEM=FILE",
+        help="JSON lines with an id or prompt, and output, response, prediction or completion;"
+        " may be repeated",
+    )
+    importing.add_argument("--answers", metavar="FILE", help="what people said, in --format")
+    importing.add_argument(
+        "--format", choices=_FORMATS, default="jsonl", help="of --answers (jsonl)"
+    )
+
+
+def _add_labeller(actions) -> None:
+    labeller = _action(actions, "labeller", _labeller, "add a labeller, and print their token")
+    labeller.add_argument("name", help="what they sign in with")
+    labeller.add_argument(
+        "--group", default="training", help="training, held-out or another (training)"
+    )
+    what = labeller.add_mutually_exclusive_group()
+    what.add_argument("--new_token", action="store_true", help="give a known labeller another one")
+    what.add_argument("--retire", action="store_true", help="let go: their open tasks go to others")
+
+
+def _add_guidelines(actions) -> None:
+    guidelines = _action(
+        actions, "guidelines", _guidelines, "print the guidelines, or put others in force"
+    )
+    guidelines.add_argument("--file", help="a text file to put in force")
+    guidelines.add_argument("--version", help="its name, stored with every answer; with --file")
+
+
+def _add_status(actions) -> None:
+    status = _action(actions, "status", _status, "what a study holds, and how far labellers are")
+    status.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_export(actions) -> None:
+    export = _action(actions, "export", _export, "write what people said, or the tasks")
+    export.add_argument("--out", required=True, help="a file for jsonl, else a folder")
+    export.add_argument("--format", choices=_FORMATS, default="jsonl", help="(jsonl)")
+    export.add_argument(
+        "--every", action="store_true", help="jsonl: also answers that were replaced later"
+    )
+
+
+def _study(options: argparse.Namespace) -> Path:
+    if options.db is None:
+        raise InputError("studio label: name the study by --db FILE; see --help")
+    return Path(options.db)
+
+
+def _serve(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    study = _study(options)
+    from launch import studio_label
+
+    studio_label.serve_study(
+        study,
+        host=options.host,
+        port=options.port,
+        public=options.public,
+        allowed_hosts=options.allowed_host,
+    )
+    return 0
+
+
+def _create(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from instrux.studio.label import study
+
+    settings = study.StudySettings(
+        mode=options.mode,
+        share=options.share,
+        raters=options.raters,
+        outputs_per_task=options.outputs_per_task,
+        baseline=options.baseline,
+        seed=options.seed,
+    )
+    study.create(_study(options), settings)
+    print(options.db)
+    return 0
+
+
+def _import(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio_label
+
+    studio_label.import_into(
+        _study(options),
+        prompts=options.prompts,
+        outputs=options.outputs,
+        answers=options.answers,
+        form=options.format,
+    )
+    return 0
+
+
+def _labeller(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio_label
+
+    studio_label.change_labeller(
+        _study(options),
+        options.name,
+        group=options.group,
+        new_token=options.new_token,
+        retire=options.retire,
+    )
+    return 0
+
+
+def _guidelines(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio_label
+
+    studio_label.guidelines(_study(options), file=options.file, version=options.version)
+    return 0
+
+
+def _status(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio_label
+
+    studio_label.status(_study(options), as_json=options.json)
+    return 0
+
+
+def _export(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio_label
+
+    studio_label.export_from(
+        _study(options), Path(options.out), form=options.format, every=options.every
+    )
+    return 0
