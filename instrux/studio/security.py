@@ -80,7 +80,7 @@ class Guard:
                 extra = [pair for pair in _HEADERS if pair[0] not in given]
                 if b"cache-control" not in given:
                     extra.append((b"cache-control", b"no-store"))
-                message = message | {"headers": [*message["headers"], *extra]}
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         request = Request(scope)

@@ -84,9 +84,9 @@ def _control(
     ElementTree.SubElement(view, "Header", value=question.text, size="5")
     shared = {"name": question.name, "toName": to_name, "required": str(required).lower()}
     if question.kind == OVERALL_NAME:
-        ElementTree.SubElement(view, "Rating", maxRating=str(len(question.options)), **shared)
+        ElementTree.SubElement(view, "Rating", shared | {"maxRating": str(len(question.options))})
         return
-    choices = ElementTree.SubElement(view, "Choices", choice="single-radio", **shared)
+    choices = ElementTree.SubElement(view, "Choices", shared | {"choice": "single-radio"})
     for option in question.options:
         ElementTree.SubElement(choices, "Choice", value=option.value)
 

@@ -142,13 +142,17 @@ function flush() {
 
 // ---- sending
 
+let sending = false;
+
 async function send() {
+  if (sending || leaving) return;
   const lacking = unanswered();
   for (const question of questions) question.classList.toggle("lacks", lacking.includes(question));
   if (lacking.length) {
     setCurrent(lacking[0]);
     return;
   }
+  sending = true;
   clearTimeout(timer);
   await saving;
   try {
@@ -166,7 +170,12 @@ async function send() {
     leaving = true;
     window.location.assign(next);
   } catch {
+    // Kept as a draft as soon as the server is back; sending is for the labeller to say again.
+    unsaved = true;
+    timer = setTimeout(save, 2000);
     say("Not sent: the server does not answer. Press Enter to try again.", true);
+  } finally {
+    sending = false;
   }
 }
 
