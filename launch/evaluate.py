@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from instrux.data.vocabularies import VocabularySpec
 from instrux.evaluation.evaluate import EvaluationSettings, evaluate_tasks
-from instrux.evaluation.reader import ReadingSettings
+from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
 from instrux.training.mesh import MeshShape
@@ -49,6 +50,7 @@ def evaluate(
     allow_missing: bool = False,
     step: int | str | None = None,
     name: str = "eval",
+    also: Mapping[str, str] | None = None,
     vocabulary: VocabularySpec | str | None = None,
     mesh: MeshShape | None = None,
     compile_cache: str | bool = True,
@@ -81,6 +83,8 @@ def evaluate(
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
             `selected`.
         name: of the evaluation: its folder under `model_dir`.
+        also: further splits to evaluate the same tasks on -> names of these evaluations, such as
+            `{"validation": "dev"}`; what lacks such a split is left out.
         vocabulary: to be sure of it: an error unless it is the run's own.
         mesh: sizes of the mesh's axes; all devices on `data` where None.
         compile_cache: False for none, True for the cache folder, or a folder.
@@ -103,15 +107,19 @@ def evaluate(
             inputs_length=inputs_length,
             targets_length=targets_length,
         )
-    selected = select_tasks(
-        data_dir,
-        [*tasks, *declarations.tasks_of(mixtures, module_imports)],
-        split=split,
-        groups=groups,
-        max_examples=max_examples,
-        original_task_only=original_task_only,
-        allow_missing=allow_missing,
-    )
+    names = [*tasks, *declarations.tasks_of(mixtures, module_imports)]
+    selected = [
+        select_tasks(
+            data_dir,
+            names,
+            split=each,
+            groups=groups,
+            max_examples=max_examples,
+            original_task_only=original_task_only,
+            allow_missing=allow_missing or each != split,
+        )
+        for each in (split, *(also or {}))
+    ]
     own = run.description
     reading = ReadingSettings(
         inputs_length=own.inputs_length if inputs_length is None else inputs_length,
@@ -121,24 +129,28 @@ def evaluate(
         inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
     )
-    settings = EvaluationSettings(
-        model_dir=model_dir,
-        step=run.step,
-        checkpoint=run.fingerprint,
-        reading=dataclasses.asdict(reading),
-        split=split,
-        max_examples=max_examples,
-        rank_choices=rank_choices,
-    )
-    folder = Path(model_dir) / name / str(run.step)
+    made = []
     with contextlib.ExitStack() as stack:
-        results = evaluate_tasks(
-            selected,
-            open_reader=lambda: stack.enter_context(
-                opened(run, reading, mesh=mesh, compile_cache=compile_cache)
-            ),
-            folder=folder,
-            settings=settings,
-        )
-    print(folder / FILE_NAME)
-    return EvaluateResult(folder, results)
+
+        @functools.cache
+        def open_reader() -> Reader:
+            return stack.enter_context(opened(run, reading, mesh=mesh, compile_cache=compile_cache))
+
+        places = {split: name, **(also or {})}
+        for each_tasks, (each_split, each_name) in zip(selected, places.items(), strict=True):
+            settings = EvaluationSettings(
+                model_dir=model_dir,
+                step=run.step,
+                checkpoint=run.fingerprint,
+                reading=dataclasses.asdict(reading),
+                split=each_split,
+                max_examples=max_examples,
+                rank_choices=rank_choices,
+            )
+            folder = Path(model_dir) / each_name / str(run.step)
+            results = evaluate_tasks(
+                each_tasks, open_reader=open_reader, folder=folder, settings=settings
+            )
+            made.append(EvaluateResult(folder, results))
+            print(folder / FILE_NAME)
+    return made[0]

@@ -35,9 +35,9 @@ from tasks import flan
 from tasks.flan import KIND_PATTERN, SHOT_PATTERN, FlanTaskName
 from tasks.flan_table import FlanDataset, paper_clusters
 
-_USE = "_(?P<use>train|eval|scoring_eval)"
-_TAIL = rf"_(?P<kind>{KIND_PATTERN}){SHOT_PATTERN}{_USE}"
-_COUNT = f"(?P<kind>(?:{'|'.join(map(str, TEMPLATE_COUNTS))})templates)"
+USE_PATTERN = "_(?P<use>train|eval|scoring_eval)"
+TAIL_PATTERN = rf"_(?P<kind>{KIND_PATTERN}){SHOT_PATTERN}{USE_PATTERN}"
+COUNT_PATTERN = f"(?P<kind>(?:{'|'.join(map(str, TEMPLATE_COUNTS))})templates)"
 _PAPER = r"flan_paper62(?P<paracrawl>_paracrawl)?"
 
 
@@ -80,7 +80,16 @@ def eval_rates(
     return rates
 
 
-def _add(match: re.Match[str], split: FlanSplit) -> str:
+def add_split(match: re.Match[str], split: FlanSplit) -> str:
+    """Registers the mixture that a name asks for, and gives its name.
+
+    Args:
+        match: has the groups of `TAIL_PATTERN`.
+        split: what the mixture trains on and evaluates.
+
+    Raises:
+        InputError: there is no such form of these datasets.
+    """
     kind, shots, use = match["kind"], match["shots"] or "", match["use"]
     if shots and not kind.endswith("templates"):
         raise InputError(
@@ -103,35 +112,35 @@ def _paper(match: re.Match[str]) -> FlanSplit:
 
 _FAMILIES: dict[str, tuple[str, Callable[[re.Match[str]], FlanSplit]]] = {
     "flan_all_overlap_10templates_train": (
-        rf"flan_all_overlap{_TAIL}",
+        rf"flan_all_overlap{TAIL_PATTERN}",
         lambda match: flan_splits.overlap(),
     ),
     "flan_inter_cluster_split_{0..16}_10templates_train": (
-        rf"flan_inter_cluster_split_(?P<index>\d+){_TAIL}",
+        rf"flan_inter_cluster_split_(?P<index>\d+){TAIL_PATTERN}",
         lambda match: flan_splits.inter_cluster(int(match["index"])),
     ),
     "flan_intra_cluster_split_{0..9}_10templates_train": (
-        rf"flan_intra_cluster_split_(?P<index>\d+){_TAIL}",
+        rf"flan_intra_cluster_split_(?P<index>\d+){TAIL_PATTERN}",
         lambda match: flan_splits.intra_cluster(int(match["index"])),
     ),
     "flan_superglue_split_{n}templates_train": (
-        rf"flan_superglue_split{_TAIL}",
+        rf"flan_superglue_split{TAIL_PATTERN}",
         lambda match: flan_splits.superglue(),
     ),
     "flan_superglue_split_10templates_{N}train_tasks_train": (
-        rf"flan_superglue_split{SHOT_PATTERN}_(?P<kind>10templates)_(?P<tasks>\d+)train_tasks{_USE}",
+        rf"flan_superglue_split{SHOT_PATTERN}_(?P<kind>10templates)_(?P<tasks>\d+)train_tasks{USE_PATTERN}",
         lambda match: flan_splits.superglue(int(match["tasks"])),
     ),
     "flan_diversity_split{1..7}_{n}templates[_15task_limit]_train": (
-        rf"flan_diversity_split(?P<number>\d+)_{_COUNT}(?P<limit>_15task_limit)?{SHOT_PATTERN}{_USE}",
+        rf"flan_diversity_split(?P<number>\d+)_{COUNT_PATTERN}(?P<limit>_15task_limit)?{SHOT_PATTERN}{USE_PATTERN}",
         lambda match: flan_splits.diversity(int(match["number"]), limited=bool(match["limit"])),
     ),
     "flan_inter_split_{n}templates_{1..4}tpc_train": (
-        rf"flan_inter_split_{_COUNT}_(?P<number>\d+)tpc{SHOT_PATTERN}{_USE}",
+        rf"flan_inter_split_{COUNT_PATTERN}_(?P<number>\d+)tpc{SHOT_PATTERN}{USE_PATTERN}",
         lambda match: flan_splits.tasks_per_cluster(int(match["number"])),
     ),
     "flan_paper62[_paracrawl][_without_{cluster}]_10templates_train": (
-        rf"{_PAPER}(?:_without_(?P<cluster>{'|'.join(paper_clusters())}))?{_TAIL}",
+        rf"{_PAPER}(?:_without_(?P<cluster>{'|'.join(paper_clusters())}))?{TAIL_PATTERN}",
         _paper,
     ),
 }
@@ -145,7 +154,7 @@ def families() -> tuple[NameFamily, ...]:
 def _register() -> None:
     for spelling, (pattern, rule) in _FAMILIES.items():
         registration.add_name_family(
-            spelling, pattern, lambda match, rule=rule: _add(match, rule(match))
+            spelling, pattern, lambda match, rule=rule: add_split(match, rule(match))
         )
 
 

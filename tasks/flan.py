@@ -80,7 +80,7 @@ class FlanTaskName:
         """The registered spelling."""
         parts = [
             "continuations_" if self.continuation else "",
-            f"{self.dataset.name}_{self.kind}",
+            f"{self.dataset.task_name}_{self.kind}",
             "_no_options" if self.no_options else "",
             f"_{self.shots}_shot" if self.shots else "",
         ]
@@ -216,11 +216,35 @@ def _pool_share(train_examples: int, shots: int) -> float:
     return max(_POOL_SHARE, min(_MOST_OF_A_SMALL_SET, 2 * (shots + 1) / train_examples))
 
 
-def _add_matched(match: re.Match[str]) -> str:
+def task_pattern(names: str, *, prefix: str = "") -> str:
+    """Gives the pattern of names of tasks, for `add_matched`.
+
+    Args:
+        names: matches the names of datasets.
+        prefix: stands before them.
+    """
+    return (
+        rf"(?P<continuation>continuations_)?{prefix}(?P<dataset>{names})"
+        rf"_(?P<kind>type_\d|all_prompts|{KIND_PATTERN})"
+        r"(?P<ending>_scoring_eval|_score_eval_no_options|_score_flan_no_options|_no_options)?"
+        rf"{SHOT_PATTERN}(?P<twin>{SCORE_EVAL_SUFFIX})?"
+    )
+
+
+def add_matched(match: re.Match[str], of: FlanDataset) -> str:
+    """Registers the task that a name asks for, and gives its name.
+
+    Args:
+        match: of `task_pattern`.
+        of: the dataset that it names.
+
+    Raises:
+        InputError: there is no such task.
+    """
     kind = f"{NUM_TEMPLATES}templates" if match["kind"] == "all_prompts" else match["kind"]
     ending = match["ending"] or ""
     name = FlanTaskName(
-        dataset(match["dataset"]),
+        of,
         kind,
         no_options="no_options" in ending,
         continuation=bool(match["continuation"]),
@@ -240,11 +264,8 @@ def _register() -> None:
             add(FlanTaskName(each, f"{NUM_TEMPLATES}templates"))
     registration.add_name_family(
         "DATASET_type_{i}, DATASET_{n}templates, ... (FLAN)",
-        rf"(?P<continuation>continuations_)?(?P<dataset>{DATASET_PATTERN})"
-        rf"_(?P<kind>type_\d|all_prompts|{KIND_PATTERN})"
-        r"(?P<ending>_scoring_eval|_score_eval_no_options|_score_flan_no_options|_no_options)?"
-        rf"{SHOT_PATTERN}(?P<twin>{SCORE_EVAL_SUFFIX})?",
-        _add_matched,
+        task_pattern(DATASET_PATTERN),
+        lambda match: add_matched(match, dataset(match["dataset"])),
     )
 
 

@@ -60,6 +60,11 @@ class FlanDataset:
     paper_dataset: str
 
     @property
+    def task_name(self) -> str:
+        """What the names of its tasks start with."""
+        return self.name
+
+    @property
     def key(self) -> TemplateKey:
         """What is known of its templates."""
         return template_keys()[template_key(self.name)]

@@ -12,7 +12,12 @@ import numpy as np
 from instrux.evaluation import bootstrap
 from instrux.evaluation.aggregate import Cell
 from instrux.evaluation.results import Interval
-from instrux.evaluation.runs import INSTRUCTIONS, NO_INSTRUCTIONS, EvaluatedRun
+from instrux.evaluation.runs import (
+    INSTRUCTIONS,
+    NO_INSTRUCTIONS,
+    EvaluatedRun,
+    joined_sweeps,
+)
 
 CellKey = tuple[str, str, str]
 _ROLE_NAMES = {
@@ -28,13 +33,15 @@ class Arm:
     Attributes:
         name: what figures and tables call it.
         role: `instructions`, `no instructions`, or another.
-        num_prompts: training prompts a task, or None.
+        axis: what an ablation varies, in words.
+        point: where on it the arm stands, or None.
         runs: one a seed.
     """
 
     name: str
     role: str
-    num_prompts: int | None
+    axis: str
+    point: float | None
     runs: tuple[EvaluatedRun, ...]
 
 
@@ -111,10 +118,13 @@ class Comparison:
 
 
 def arms(runs: Sequence[EvaluatedRun]) -> list[Arm]:
-    """Sorts runs into arms, the main one first: with instructions, of the most training prompts."""
-    kinds: dict[tuple[str, int | None], list[EvaluatedRun]] = {}
-    for run in runs:
-        kinds.setdefault((run.about.role, run.about.num_prompts), []).append(run)
+    """Sorts runs into arms, the main one first: with instructions, of the most training prompts.
+
+    The parts of a sweep over clusters count as one run (`runs.joined_sweeps`).
+    """
+    kinds: dict[tuple[str, str, float | None], list[EvaluatedRun]] = {}
+    for run in joined_sweeps(runs):
+        kinds.setdefault((run.about.role, run.about.axis, run.about.place), []).append(run)
     made = []
     for members in kinds.values():
         seeds = [run.about.seed for run in members]
@@ -122,31 +132,35 @@ def arms(runs: Sequence[EvaluatedRun]) -> list[Arm]:
             made += [_arm([run], several=True) for run in members]
         else:
             made.append(_arm(members, several=len(kinds) > 1))
-    return sorted(made, key=lambda arm: (_ROLE_ORDER.get(arm.role, 2), -_prompts(arm)))
+    return sorted(made, key=lambda arm: (_ROLE_ORDER.get(arm.role, 2), -_place(arm)))
 
 
 _ROLE_ORDER = {INSTRUCTIONS: 0, NO_INSTRUCTIONS: 1}
 
 
-def _prompts(arm: Arm) -> float:
-    return float("inf") if arm.num_prompts is None else arm.num_prompts
+def _place(arm: Arm) -> float:
+    return float("inf") if arm.point is None else arm.point
 
 
 def _arm(members: Sequence[EvaluatedRun], *, several: bool) -> Arm:
     first = members[0].about
     if len(members) == 1:
-        return Arm(first.name, first.role, first.num_prompts, tuple(members))
+        return Arm(first.name, first.role, first.axis, first.place, tuple(members))
     name = _ROLE_NAMES.get(first.role, first.role)
     if several and first.num_prompts is not None:
         name += f", {first.num_prompts} prompt{'s' if first.num_prompts != 1 else ''} a task"
-    return Arm(name, first.role, first.num_prompts, tuple(members))
+    elif several and first.point is not None:
+        name += f", {first.point:g} {first.axis}"
+    return Arm(name, first.role, first.axis, first.place, tuple(members))
 
 
 def compare_groups(all_arms: Sequence[Arm], *, seed: int = 0) -> list[Comparison]:
     """Compares the arms on every group of prompts, in the order the main arm's results have."""
     cells = all_arms[0].runs[0].cells
     order = list(all_arms[0].runs[0].results.groups)
-    groups = sorted({(group, metric) for _, group, metric in cells}, key=lambda g: _place(g, order))
+    groups = sorted(
+        {(group, metric) for _, group, metric in cells}, key=lambda g: _group_place(g, order)
+    )
     return [
         compared
         for group, metric in groups
@@ -156,7 +170,7 @@ def compare_groups(all_arms: Sequence[Arm], *, seed: int = 0) -> list[Comparison
     ]
 
 
-def _place(group: tuple[str, str], order: Sequence[str]) -> tuple[int, str]:
+def _group_place(group: tuple[str, str], order: Sequence[str]) -> tuple[int, str]:
     return (order.index(group[0]) if group[0] in order else len(order), group[1])
 
 

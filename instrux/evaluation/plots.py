@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from instrux.evaluation.compare import Arm, Comparison
 from instrux.evaluation.drawing import (
@@ -19,6 +20,7 @@ from instrux.evaluation.drawing import (
     plain,
     score_axis,
 )
+from instrux.evaluation.runs import PROMPTS_AXIS
 from instrux.evaluation.verdict import number
 
 _WIDTH = 9.0
@@ -249,17 +251,19 @@ def _legend(figure: Figure, arms: Sequence[Arm], baseline_name: str, *, dots: st
 
 @dataclass(frozen=True)
 class AblationPoint:
-    """One run of the ablation over training prompts.
+    """One run of an ablation.
 
     Attributes:
-        num_prompts: training prompts a task.
+        place: where it stands on what the ablation varies, such as training prompts a task.
         median: mean over datasets of the median over prompts.
         spread: mean over datasets of the interquartile range over prompts.
+        line: name of the line that it belongs to, where there are several.
     """
 
-    num_prompts: int
+    place: float
     median: float
     spread: float
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -273,9 +277,15 @@ class Level:
 
 
 def ablation(
-    name: str, title: str, points: Sequence[AblationPoint], levels: Sequence[Level], *, metric: str
+    name: str,
+    title: str,
+    points: Sequence[AblationPoint],
+    levels: Sequence[Level],
+    *,
+    metric: str,
+    axis: str = PROMPTS_AXIS,
 ) -> Drawing:
-    """Median and spread over prompts against the number of training prompts; a dot a seed."""
+    """Median and spread over prompts against what an ablation varies; a dot a seed."""
     unit = "accuracy, %" if metric == "accuracy" else metric
 
     def paint(figure: Figure) -> None:
@@ -286,62 +296,97 @@ def ablation(
         panels[1].set_ylabel("interquartile range, points")
         for axes, field in zip(panels, ("median", "spread"), strict=True):
             _ablation_panel(axes, points, levels, field)
+            axes.set_xlabel(axis)
         panels[1].set_ylim(bottom=0)
+        if len(_lines(points)) > 1:
+            figure.legend(
+                *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+            )
 
-    counts = sorted({point.num_prompts for point in points})
     said = "; ".join(
-        f"{count} prompts: median {_mean_of(points, count, 'median'):.1f},"
-        f" interquartile range {_mean_of(points, count, 'spread'):.1f}"
-        for count in counts
+        f"{line + ', ' if line else ''}{_place_name(place)}:"
+        f" median {_mean_of(points, line, place, 'median'):.1f},"
+        f" interquartile range {_mean_of(points, line, place, 'spread'):.1f}"
+        for line in _lines(points)
+        for place in _places(points, line)
     )
-    alt = f"{title}, by number of training prompts a task (means over seeds). {said}."
+    alt = f"{title}, by {axis} (means over seeds). {said}."
     return draw(name, alt, paint, width=_WIDTH, height=3.9)
 
 
 def _ablation_panel(
     axes: Axes, points: Sequence[AblationPoint], levels: Sequence[Level], field: str
 ) -> None:
-    counts = sorted({point.num_prompts for point in points})
-    colour = arm_style(0)["color"]
-    means = [_mean_of(points, count, field) for count in counts]
-    lows = [min(getattr(p, field) for p in points if p.num_prompts == c) for c in counts]
-    highs = [max(getattr(p, field) for p in points if p.num_prompts == c) for c in counts]
-    axes.fill_between(counts, lows, highs, color=colour, alpha=0.15, lw=0)
-    axes.plot(counts, means, color=colour, lw=2)
-    axes.plot(
-        [p.num_prompts for p in points],
-        [getattr(p, field) for p in points],
-        ls="",
-        marker="o",
-        ms=6,
-        mec="none",
-        alpha=0.7,
-        color=colour,
-    )
+    for place, line in enumerate(_lines(points)):
+        _ablation_line(axes, points, line, field, place)
     for level in levels:
-        value = getattr(level, field)
-        if value is None:
-            continue
-        style = (
-            {"color": INK, "ls": (0, (3, 2))}
-            if level.arm is None
-            else {"color": arm_style(level.arm)["color"], "ls": "-"}
-        )
-        axes.axhline(value, lw=1.6, **style)
-        axes.annotate(
-            plain(level.label),
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8.5,
-        )
-    axes.set_xticks(counts)
-    axes.set_xlabel("training prompts a task")
+        _level(axes, level, getattr(level, field))
+    places = sorted({point.place for point in points})
+    if places[-1] > 50 * places[0] > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(places, [_place_name(place) for place in places])
     axes.margins(x=0.08, y=0.15)
     axes.grid(axis="y")
 
 
-def _mean_of(points: Sequence[AblationPoint], count: int, field: str) -> float:
-    return float(np.mean([getattr(p, field) for p in points if p.num_prompts == count]))
+def _ablation_line(
+    axes: Axes, points: Sequence[AblationPoint], line: str, field: str, number: int
+) -> None:
+    style = arm_style(number)
+    places = _places(points, line)
+    own = [[getattr(p, field) for p in points if (p.line, p.place) == (line, x)] for x in places]
+    axes.fill_between(
+        places, list(map(min, own)), list(map(max, own)), color=style["color"], alpha=0.15, lw=0
+    )
+    axes.plot(places, [float(np.mean(values)) for values in own], color=style["color"], lw=2)
+    axes.plot(
+        [place for place, values in zip(places, own, strict=True) for _ in values],
+        [value for values in own for value in values],
+        ls="",
+        ms=6,
+        mec="none",
+        alpha=0.7,
+        label=plain(line),
+        **style,
+    )
+
+
+def _level(axes: Axes, level: Level, value: float | None) -> None:
+    if value is None:
+        return
+    style = (
+        {"color": INK, "ls": (0, (3, 2))}
+        if level.arm is None
+        else {"color": arm_style(level.arm)["color"], "ls": "-"}
+    )
+    axes.axhline(value, lw=1.6, **style)
+    axes.annotate(
+        plain(level.label),
+        (1, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8.5,
+    )
+
+
+def _lines(points: Sequence[AblationPoint]) -> list[str]:
+    return list(dict.fromkeys(point.line for point in points))
+
+
+def _places(points: Sequence[AblationPoint], line: str) -> list[float]:
+    return sorted({point.place for point in points if point.line == line})
+
+
+def _place_name(place: float) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if place >= size:
+            return f"{place / size:g}{unit}"
+    return f"{place:g}"
+
+
+def _mean_of(points: Sequence[AblationPoint], line: str, place: float, field: str) -> float:
+    own = [getattr(p, field) for p in points if (p.line, p.place) == (line, place)]
+    return float(np.mean(own))

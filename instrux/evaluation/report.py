@@ -22,6 +22,7 @@ from instrux.evaluation.drawing import ARM_COLOURS, Drawing
 from instrux.evaluation.plots import AblationPoint, Level, PromptScores
 from instrux.evaluation.report_bias import bias_tables
 from instrux.evaluation.report_examples import ShownExample, shown_examples
+from instrux.evaluation.report_flan import FlanSection, flan_section
 from instrux.evaluation.report_held_out import held_out_section
 from instrux.evaluation.report_robustness import robustness_tables
 from instrux.evaluation.report_tables import (
@@ -34,7 +35,7 @@ from instrux.evaluation.report_tables import (
     prompt_rows,
     training_rows,
 )
-from instrux.evaluation.runs import INSTRUCTIONS, EvaluatedRun
+from instrux.evaluation.runs import EvaluatedRun
 from instrux.evaluation.verdict import GAIN, LOSS, UNCLEAR, Verdict, ablation_sentence, judge
 
 _MOST_ROWS = 40
@@ -52,6 +53,7 @@ class Report:
         verdict: what its first lines say.
         arms: the kinds of run that it compares.
         comparisons: the numbers behind the verdict.
+        flan: FLAN's table, where templates are chosen by dev rows.
     """
 
     html: str
@@ -59,6 +61,7 @@ class Report:
     verdict: Verdict
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
+    flan: FlanSection | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,10 @@ class PromptFigure:
 
 @dataclass(frozen=True)
 class AblationSection:
-    """Scores against training prompts, in one group."""
+    """Scores against what is varied, such as training prompts, in one group."""
 
     title: str
+    axis: str
     sentence: str | None
     drawing: Drawing
 
@@ -121,6 +125,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
     figures = [_prompt_figure(all_arms, number, *group) for number, group in enumerate(groups)]
     ablations = _ablations(all_arms, comparisons)
     held_out = held_out_section(all_arms)
+    flan = flan_section(all_arms)
     curves = _curves(all_arms)
     mixtures = _mixtures(runs)
     names = [arm.name for arm in all_arms]
@@ -128,6 +133,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
     drawings = [
         overview,
         held_out.drawing if held_out else None,
+        flan.drawing if flan else None,
         *(a.drawing for a in ablations),
         *(f.drawing for f in figures),
         curves,
@@ -142,6 +148,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         cautions=[*_cautions(runs), *_coverage_cautions(all_arms)],
         ablations=ablations,
         held_out=held_out,
+        flan=flan,
         prompt_figures=figures,
         bias=bias_tables(all_arms, seed=seed),
         robustness=robustness_tables(all_arms, comparisons, by_dataset, seed=seed),
@@ -157,12 +164,17 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         notes=[note for run in runs for note in run.notes],
     )
     found = tuple(drawing for drawing in drawings if drawing is not None)
-    return Report(html, found, verdict, tuple(all_arms), tuple(comparisons))
+    return Report(html, found, verdict, tuple(all_arms), tuple(comparisons), flan)
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Writes the page, and each figure as `<page's stem>_<figure>.png` beside it."""
+    """Writes the page, and each figure as `<page's stem>_<figure>.png` beside it.
+
+    FLAN's table is `<page's stem>_flan.csv` as well.
+    """
     remove_partial_files(path.parent, prefix=path.stem)
+    if report.flan is not None:
+        write_atomically(path.parent / f"{path.stem}_flan.csv", [report.flan.csv()])
     for drawing in report.drawings:
         write_atomically(path.parent / f"{path.stem}_{drawing.name}.png", [drawing.png])
     write_atomically(path, [report.html.encode(errors="replace")])
@@ -241,21 +253,29 @@ def _scores_over_seeds(arm: Arm, key: CellKey) -> list[float]:
 
 
 def _ablations(all_arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[AblationSection]:
-    """A figure for each held-out group (or each group) where runs differ in training prompts."""
-    counts = {
-        a.num_prompts for a in all_arms if a.role == INSTRUCTIONS and a.num_prompts is not None
-    }
-    if len(counts) < 2:
+    """A figure for each held-out group (or each group) where runs differ in what is varied."""
+    lines = _varied_roles(all_arms)
+    if not lines:
         return []
     held_out = [c for c in comparisons if c.group.startswith("held-out")]
     return [
         AblationSection(
             title=_heading(comparison.group, comparison.metric),
+            axis=next(arm.axis for arm in all_arms if arm.point is not None),
             sentence=ablation_sentence(comparison),
-            drawing=_ablation(all_arms, comparison, number),
+            drawing=_ablation(all_arms, comparison, lines, number),
         )
         for number, comparison in enumerate(held_out or comparisons)
     ]
+
+
+def _varied_roles(all_arms: Sequence[Arm]) -> list[str]:
+    """Roles whose arms stand at several places of what is varied, each a line of the figure."""
+    places: dict[str, set[float]] = {}
+    for arm in all_arms:
+        if arm.point is not None:
+            places.setdefault(arm.role, set()).add(arm.point)
+    return [role for role, found in places.items() if len(found) > 1]
 
 
 def _heading(group: str, metric: str) -> str:
@@ -263,29 +283,29 @@ def _heading(group: str, metric: str) -> str:
     return title[0].upper() + title[1:] + ("" if metric == "accuracy" else f", {metric}")
 
 
-def _ablation(all_arms: Sequence[Arm], comparison: Comparison, number: int) -> Drawing:
+def _ablation(
+    all_arms: Sequence[Arm], comparison: Comparison, lines: Sequence[str], number: int
+) -> Drawing:
     points, levels = (
         [],
         [Level(comparison.baseline_name.rstrip(","), comparison.baseline, None, None)],
     )
     for score in comparison.scores:
-        spreads = [_spread(run, comparison) for run in score.arm.runs]
-        if score.arm.role == INSTRUCTIONS and score.arm.num_prompts is not None:
+        arm = score.arm
+        spreads = [_spread(run, comparison) for run in arm.runs]
+        if arm.role in lines and arm.point is not None:
             points += [
-                AblationPoint(score.arm.num_prompts, median, spread)
+                AblationPoint(arm.point, median, spread, arm.role if len(lines) > 1 else "")
                 for median, spread in zip(score.by_seed, spreads, strict=True)
             ]
         else:
-            levels.append(
-                Level(
-                    score.arm.name,
-                    score.score.value,
-                    float(np.mean(spreads)),
-                    all_arms.index(score.arm),
-                )
-            )
+            spread = float(np.mean(spreads))
+            levels.append(Level(arm.name, score.score.value, spread, all_arms.index(arm)))
     title = comparison.group or "evaluated prompts"
-    return plots.ablation(f"ablation_{number}", title, points, levels, metric=comparison.metric)
+    axis = next(arm.axis for arm in all_arms if arm.point is not None)
+    return plots.ablation(
+        f"ablation_{number}", title, points, levels, metric=comparison.metric, axis=axis
+    )
 
 
 def _spread(run: EvaluatedRun, comparison: Comparison) -> float:
@@ -298,7 +318,8 @@ def _curves(all_arms: Sequence[Arm]) -> Drawing | None:
     found = [
         training_plots.Curve(run.about.name, arm.name, number, run.curve)
         for number, arm in enumerate(all_arms)
-        for run in arm.runs
+        for whole in arm.runs
+        for run in whole.trained
         if run.curve
     ]
     return training_plots.curves(found) if found else None
@@ -420,7 +441,7 @@ def _settings(run: EvaluatedRun) -> dict[str, Any]:
     rows = [("folder", run.about.model_dir), ("role", run.about.role)]
     rows += [
         (name, getattr(run.about, name))
-        for name in ("num_prompts", "seed")
+        for name in ("num_prompts", "point", "seed", "part_of")
         if getattr(run.about, name) is not None
     ]
     rows += _selection_rows(run)

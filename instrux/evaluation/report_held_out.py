@@ -150,7 +150,8 @@ def _trained_on(arm: Arm, label: str) -> bool:
     prefix = f"{source.replace('/', '_')}_"
     return any(
         task.name.startswith(prefix)
-        for run in arm.runs
+        for whole in arm.runs
+        for run in whole.trained
         if run.pack is not None
         for task in run.pack.tasks
     )

@@ -221,7 +221,8 @@ def training_rows(arms: Sequence[Arm]) -> list[TrainingRow]:
     return [
         _training_row(run, number)
         for number, arm in enumerate(arms)
-        for run in arm.runs
+        for whole in arm.runs
+        for run in whole.trained
         if run.curve
     ]
 

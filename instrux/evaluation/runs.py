@@ -1,5 +1,6 @@
 """The runs of a report, read from their folders; what is missing is told, and does no harm."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from instrux.evaluation.results import FILE_NAME, EvaluationResults, read_result
 
 INSTRUCTIONS = "instructions"
 NO_INSTRUCTIONS = "no instructions"
+PROMPTS_AXIS = "training prompts a task"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +38,18 @@ class RunForReport:
         pack: in place of `pack_dir`, with `data_dir`: what `instrux pack` was given.
         data_dir: with `pack`, the folder that holds `packed/`.
         num_prompts: how many prompts a task it was trained with, for the ablation, or None.
+        axis: what else an ablation varies, in words for an axis, such as `training clusters`; where
+            `num_prompts` is given it is the training prompts a task.
+        point: where on it the run stands, such as 7; None where it stands nowhere.
         seed: its training seed. Runs that differ in nothing but this are shown as one, with the
             spread over seeds.
         role: `instructions` for what the report is about, `no instructions` for what it is
             compared with; anything else is shown beside them.
         evaluation: the evaluation's name: the folder under `model_dir`.
+        part_of: name of a sweep over clusters, of which each part was evaluated on what it had not
+            seen. The parts with this name and a seed are shown as one run.
+        dev: name of another evaluation of the same step, of rows that a template is chosen by, for
+            FLAN's table; or None.
         bias: name of another evaluation of the same step, of bias and fairness sets, for the
             section on these alone; or None. They may as well be part of `evaluation`.
     """
@@ -52,10 +61,19 @@ class RunForReport:
     pack: PackSettings | None = None
     data_dir: str | None = None
     num_prompts: int | None = None
+    axis: str = PROMPTS_AXIS
+    point: float | None = None
     seed: int | None = None
     role: str = INSTRUCTIONS
     evaluation: str = "eval"
+    part_of: str | None = None
+    dev: str | None = None
     bias: str | None = None
+
+    @property
+    def place(self) -> float | None:
+        """Where it stands on what an ablation varies."""
+        return self.num_prompts if self.point is None else self.point
 
     @property
     def pack_folder(self) -> str | None:
@@ -97,6 +115,8 @@ class EvaluatedRun:
         notes: a sentence for everything that was looked for and is missing.
         selected: how its checkpoint was chosen, where `step` is `selected`.
         bias_folder: the folder of the evaluation of bias sets alone, if there is one.
+        dev: what the evaluation that templates are chosen by found, if there is one.
+        parts: the runs of a sweep that this one stands for; () for a run of its own.
     """
 
     about: RunForReport
@@ -108,12 +128,21 @@ class EvaluatedRun:
     notes: tuple[str, ...]
     selected: SelectedStep | None = None
     bias_folder: Path | None = None
+    dev: EvaluationResults | None = None
+    parts: "tuple[EvaluatedRun, ...]" = ()
 
     @cached_property
     def cells(self) -> dict[tuple[str, str, str], Cell]:
         """(dataset, group, metric) -> the cell; reads the predictions of all tasks."""
+        if self.parts:
+            return {key: cell for part in self.parts for key, cell in part.cells.items()}
         found = _cells(self.folder, self.results)
         return {(c.dataset, c.group, c.metric): c for c in found}
+
+    @property
+    def trained(self) -> "tuple[EvaluatedRun, ...]":
+        """The runs that were trained: its parts, or itself."""
+        return self.parts or (self,)
 
     @cached_property
     def bias_cells(self) -> list[Cell]:
@@ -124,6 +153,9 @@ class EvaluatedRun:
 
     def predictions(self, task: str) -> Sequence[Prediction]:
         """All predictions of a task."""
+        for part in self.parts:
+            if any(result.task == task for result in part.results.tasks):
+                return part.predictions(task)
         return list(read_predictions(predictions_path(self.folder, task)))
 
 
@@ -158,6 +190,13 @@ def read_run(about: RunForReport) -> EvaluatedRun:
     if bias is not None and not (bias / FILE_NAME).exists():
         notes.append(f"{about.name}: no evaluation of bias sets ({bias / FILE_NAME} is absent).")
         bias = None
+    dev = None
+    if about.dev is not None:
+        path = Path(about.model_dir) / about.dev / folder.name / FILE_NAME
+        if path.exists():
+            dev = read_results(path)
+        else:
+            notes.append(f"{about.name}: no template is chosen, as {path} is absent.")
     return EvaluatedRun(
         about,
         folder,
@@ -168,7 +207,56 @@ def read_run(about: RunForReport) -> EvaluatedRun:
         tuple(notes),
         read_selected(about.model_dir) if about.step == SELECTED else None,
         bias,
+        dev,
     )
+
+
+def joined_sweeps(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
+    """Puts one run in the place of all parts of a sweep, where its first part stands.
+
+    Raises:
+        InputError: two parts were evaluated on the same task.
+    """
+    sweeps: dict[object, list[EvaluatedRun]] = {}
+    for number, run in enumerate(runs):
+        about = run.about
+        key = (about.part_of, about.role, about.axis, about.place, about.seed)
+        sweeps.setdefault(number if about.part_of is None else key, []).append(run)
+    return [
+        members[0] if members[0].about.part_of is None else _joined(members)
+        for members in sweeps.values()
+    ]
+
+
+def _joined(parts: Sequence[EvaluatedRun]) -> EvaluatedRun:
+    first = parts[0]
+    seen: dict[str, str] = {}
+    for part in parts:
+        for result in part.results.tasks:
+            if (other := seen.setdefault(result.task, part.about.name)) != part.about.name:
+                raise InputError(
+                    f"sweep {first.about.part_of!r}: task {result.task!r} was evaluated for"
+                    f" {other!r} and for {part.about.name!r}; every task belongs to one part."
+                )
+    known = [part.dev for part in parts if part.dev is not None]
+    return dataclasses.replace(
+        first,
+        about=dataclasses.replace(first.about, name=first.about.part_of or ""),
+        results=_results_of([part.results for part in parts]),
+        curve=(),
+        pack=None,
+        pack_folder=None,
+        notes=tuple(note for part in parts for note in part.notes),
+        selected=None,
+        dev=_results_of(known) if known else None,
+        parts=tuple(parts),
+    )
+
+
+def _results_of(several: Sequence[EvaluationResults]) -> EvaluationResults:
+    groups = dict.fromkeys(group for each in several for group in each.groups)
+    tasks = tuple(task for each in several for task in each.tasks)
+    return dataclasses.replace(several[0], groups=tuple(groups), tasks=tasks, summaries=())
 
 
 def _evaluation_folder(about: RunForReport) -> Path:

@@ -146,17 +146,17 @@ def ablation_sentence(comparison: Comparison) -> str | None:
     fewer = [
         score
         for score in comparison.scores[1:]
-        if score.arm.role == INSTRUCTIONS and score.arm.num_prompts is not None
+        if score.arm.role == INSTRUCTIONS and score.arm.point is not None
     ]
     main = comparison.main.arm
-    if not fewer or main.num_prompts is None:
+    if not fewer or main.point is None:
         return None
-    least = min(fewer, key=lambda score: score.arm.num_prompts or 0)
+    least = min(fewer, key=lambda score: score.arm.point or 0)
     if least.lead is None:
         return None
     words = {GAIN: "higher", LOSS: "lower", UNCLEAR: "not shown to be different"}
     return (
-        f"With {main.num_prompts} training prompts a task instead of {least.arm.num_prompts}, the score"
+        f"With {main.point:,g} {main.axis} instead of {least.arm.point:,g}, the score"
         f" on {group_name(comparison.group)} is {words[_sign(least.lead.interval, 0.0)]}: difference"
         f" {_points(least.lead, comparison.metric)}.{_spread_sentence(least)}"
     )

@@ -198,7 +198,7 @@ def _ablation_runs(make_run):
 
 def test_runs_that_differ_in_their_seed_alone_are_one_arm(make_run):
     found = arms([read_run(run) for run in _ablation_runs(make_run)])
-    assert [(arm.num_prompts, len(arm.runs)) for arm in found] == [
+    assert [(arm.point, len(arm.runs)) for arm in found] == [
         (7, 3),
         (3, 3),
         (1, 3),
@@ -228,7 +228,7 @@ def test_the_ablation_has_a_figure_and_a_sentence(make_run):
     (drawing,) = [d for d in report.drawings if d.name == "ablation_0"]
     (comparison,) = report.comparisons
     mean = comparison.main.score.value
-    assert f"7 prompts: median {mean:.1f}" in drawing.alt
+    assert f"7: median {mean:.1f}" in drawing.alt
 
 
 def test_seeds_widen_the_interval(make_run):
