@@ -13,6 +13,7 @@ from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
 from instrux.training.mesh import MeshShape
+from instrux.training.run_folder import is_run
 from launch import declarations
 from launch.reading import find_foreign, find_run, opened
 
@@ -89,15 +90,15 @@ def evaluate(
         mesh: sizes of the mesh's axes; all devices on `data` where None.
         compile_cache: False for none, True for the cache folder, or a folder.
         module_imports: modules of the user's own mixtures.
-        checkpoint: a Hugging Face folder or a T5X checkpoint to evaluate in place of a run of
-            ours; `model_dir` then gets the results and need not exist. Its vocabulary is
-            `vocabulary`, or lies with it.
+        checkpoint: a Hugging Face folder, a T5X checkpoint or another run's folder to evaluate;
+            `model_dir` then gets the results and need not exist. Its vocabulary is `vocabulary`,
+            or lies with it.
 
     Raises:
         InputError: no such run, checkpoint, task or split; or the vocabulary is another.
     """
-    if checkpoint is None:
-        run = find_run(model_dir, step=step, vocabulary=vocabulary)
+    if checkpoint is None or is_run(checkpoint):
+        run = find_run(checkpoint or model_dir, step=step, vocabulary=vocabulary)
     else:
         run = find_foreign(
             checkpoint,

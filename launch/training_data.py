@@ -34,6 +34,34 @@ class TrainingData(NamedTuple):
     inputs_eos: bool
 
 
+def rows_of_tokens(
+    *,
+    tokens: int,
+    task_feature_lengths: Mapping[str, int],
+    counted: Sequence[str] = ("inputs",),
+) -> int:
+    """Gives the rows of a batch that is said in tokens, padding included.
+
+    Args:
+        tokens: of a batch.
+        task_feature_lengths: positions of a row, by feature.
+        counted: the features whose positions count.
+
+    Raises:
+        InputError: not one row fits, or a feature has no length.
+    """
+    if absent := [name for name in counted if name not in task_feature_lengths]:
+        raise InputError(
+            f"rows_of_tokens: no length of {absent[0]!r}; there are {', '.join(task_feature_lengths)}."
+        )
+    row = sum(task_feature_lengths[name] for name in counted)
+    if tokens < row:
+        raise InputError(
+            f"a batch of {tokens:,} tokens holds no row of {row:,}; give more tokens, or shorter rows."
+        )
+    return tokens // row
+
+
 def pack_settings(
     *,
     mixture: str,

@@ -15,7 +15,8 @@ A name is that of a split, what its tasks are, the number of exemplars, and `_tr
 
 n is 1, 2, 4, 7 or 10; in place of `{n}templates` there may be `no_template` or `dataset_name`. The
 suffixes `_one_shot` to `_multi_shot` stand before `_train`, but before the templates where the
-number of training tasks follows them, as in the released names.
+number of training tasks follows them, as in the released names. `:as_released` and `:dialogue` at the
+end hold for all tasks of a mixture (`tasks.flan`).
 
 Rates of training mixtures are a dataset's rows, at most 3,000 (section 2.1). Evaluation mixtures hold
 a task for each template that asks for the usual answer: `_eval` for answers that are generated,
@@ -32,32 +33,40 @@ from instrux.prompts.flan_templates import TEMPLATE_COUNTS
 from mixtures import flan_splits
 from mixtures.flan_splits import FlanSplit
 from tasks import flan
-from tasks.flan import KIND_PATTERN, SHOT_PATTERN, FlanTaskName
+from tasks.flan import FORM_PATTERN, KIND_PATTERN, SHOT_PATTERN, FlanTaskName, form_of
 from tasks.flan_table import FlanDataset, paper_clusters
 
-USE_PATTERN = "_(?P<use>train|eval|scoring_eval)"
+USE_PATTERN = f"_(?P<use>train|eval|scoring_eval){FORM_PATTERN}"
 TAIL_PATTERN = rf"_(?P<kind>{KIND_PATTERN}){SHOT_PATTERN}{USE_PATTERN}"
 COUNT_PATTERN = f"(?P<kind>(?:{'|'.join(map(str, TEMPLATE_COUNTS))})templates)"
 _PAPER = r"flan_paper62(?P<paracrawl>_paracrawl)?"
 
 
-def train_rates(datasets: Iterable[FlanDataset], kind: str, shots: str = "") -> dict[str, int]:
+def train_rates(
+    datasets: Iterable[FlanDataset], kind: str, shots: str = "", **form: bool
+) -> dict[str, int]:
     """Gives the tasks of a training mixture and their rates, and registers the tasks.
 
     Args:
         datasets: what is trained on.
         kind: `10templates` or another of `KIND_PATTERN`.
         shots: `one` to `multi`; empty for zero-shot.
+        form: `as_released` and `dialogue`, as in `FlanTaskName`.
     """
     return {
-        flan.add(FlanTaskName(each, kind, shots=shots)): each.rate
+        flan.add(FlanTaskName(each, kind, shots=shots, **form)): each.rate
         for each in datasets
         if each.train_examples is not None
     }
 
 
 def eval_rates(
-    datasets: Iterable[FlanDataset], kind: str, shots: str = "", *, ranked: bool = False
+    datasets: Iterable[FlanDataset],
+    kind: str,
+    shots: str = "",
+    *,
+    ranked: bool = False,
+    **form: bool,
 ) -> dict[str, int]:
     """Gives the tasks of an evaluation mixture, and registers them.
 
@@ -67,6 +76,7 @@ def eval_rates(
             template, all of them whatever the number that was trained on.
         shots: as in `train_rates`.
         ranked: whether tasks are for rank classification; datasets without options are left out.
+        form: as in `train_rates`.
     """
     add = flan.add_ranked if ranked else flan.add
     rates = {}
@@ -76,7 +86,9 @@ def eval_rates(
         bare = not kind.endswith("templates")
         kinds = [kind] if bare else [f"type_{index}" for index in range(each.forward_templates)]
         for each_kind in kinds:
-            rates[add(FlanTaskName(each, each_kind, shots=shots))] = each.train_examples or 1
+            rates[add(FlanTaskName(each, each_kind, shots=shots, **form))] = (
+                each.train_examples or 1
+            )
     return rates
 
 
@@ -96,9 +108,10 @@ def add_split(match: re.Match[str], split: FlanSplit) -> str:
             f"{match[0]}: there are no few-shot forms of {kind}; leave {shots}_shot out"
         )
     if use == "train":
-        rates = train_rates(split.train, kind, shots)
+        rates = train_rates(split.train, kind, shots, **form_of(match))
     else:
-        rates = eval_rates(split.test, kind, shots, ranked=use == "scoring_eval")
+        ranked = use == "scoring_eval"
+        rates = eval_rates(split.test, kind, shots, ranked=ranked, **form_of(match))
     if not rates:
         raise InputError(
             f"{match[0]}: no dataset of it can be {'ranked' if use == 'scoring_eval' else 'used'}"

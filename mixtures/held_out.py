@@ -25,8 +25,9 @@ def evaluations_of(mixture: str) -> tuple[str, ...]:
 
     An evaluation mixture has none itself, nor have those on which a checkpoint is chosen.
     """
-    if mixture.startswith("flan_") and mixture.endswith("_train"):
-        return (mixture.removesuffix("_train") + "_eval",)
+    name, colon, form = mixture.partition(":")
+    if name.startswith("flan_") and name.endswith("_train"):
+        return (name.removesuffix("_train") + "_eval" + colon + form,)
     if "eval" in mixture or any(map(mixture.startswith, EVALUATIONS.values())):
         return ()
     fitting = [start for start in EVALUATIONS if mixture.startswith(start)]

@@ -18,7 +18,8 @@ alone has, too), i a template from 0 to 9, n one of 1, 2, 4, 7, 10:
     continuations_X_type_{i}       for a model that was not tuned; also with _scoring_eval
 
 Each takes `_one_shot`, `_two_shot`, `_three_shot`, `_five_shot`, `_ten_shot` or `_multi_shot` (16)
-at its end. The forms of 2022 (arXiv 2301.13688) are in `tasks.flan_2022`.
+at its end, and behind that `:as_released` (the released code's known defects of text, see
+`instrux.prompts.flan_defects`) and `:dialogue` (its wrapper `0 … X 1 FLAN` around the inputs). The forms of 2022 (arXiv 2301.13688) are in `tasks.flan_2022`.
 
 Registering reads two small tables, no template, no rows and no TensorFlow Datasets.
 """
@@ -34,7 +35,8 @@ from instrux.data.flan_task import FlanTask
 from instrux.data.task_names import SCORE_EVAL_SUFFIX
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from instrux.prompts.flan import FlanForm
+from instrux.prompts.flan import FLAN_DIALOGUE, NO_WRAPPER, FlanForm
+from instrux.prompts.flan_defects import EVERY_TEXT_DEFECT
 from instrux.prompts.flan_few_shot import (
     LAYOUT_CONTINUATIONS,
     MULTI_SHOT_2021,
@@ -53,6 +55,8 @@ DATASET_PATTERN = "|".join(sorted(map(re.escape, all_datasets()), key=len, rever
 """Matches the name of a dataset; the longest first, as some names are the start of others."""
 SHOT_PATTERN = "(?:_(?P<shots>" + "|".join(SHOTS) + ")_shot)?"
 """Matches the suffix of few-shot tasks and mixtures."""
+FORM_PATTERN = "(?P<form>(?::as_released|:dialogue)*)"
+"""Matches how near to the released code's text a task is."""
 KIND_PATTERN = f"(?P<first>{'|'.join(map(str, TEMPLATE_COUNTS))})templates|no_template|dataset_name"
 """Matches what training tasks differ in: the number of templates, or none."""
 
@@ -67,6 +71,8 @@ class FlanTaskName:
         no_options: whether options are not shown.
         continuation: whether it is for a model that was not tuned.
         shots: `one` to `multi`; empty for zero-shot.
+        as_released: whether the released code's known defects of text are there.
+        dialogue: whether inputs stand in the released code's dialogue.
     """
 
     dataset: FlanDataset
@@ -74,6 +80,8 @@ class FlanTaskName:
     no_options: bool = False
     continuation: bool = False
     shots: str = ""
+    as_released: bool = False
+    dialogue: bool = False
 
     @property
     def name(self) -> str:
@@ -83,6 +91,8 @@ class FlanTaskName:
             f"{self.dataset.task_name}_{self.kind}",
             "_no_options" if self.no_options else "",
             f"_{self.shots}_shot" if self.shots else "",
+            ":as_released" if self.as_released else "",
+            ":dialogue" if self.dialogue else "",
         ]
         return "".join(parts)
 
@@ -101,8 +111,11 @@ class FlanTaskName:
         """Gives the task as plain data.
 
         Raises:
-            InputError: there is no such template, or no training rows for exemplars.
+            InputError: there is no such template, or no training rows for exemplars; or a dialogue
+                is asked for where there is one already, or none is meant to be.
         """
+        if self.dialogue and (self.shots or self.continuation):
+            raise InputError(f"{self.name}: only zero-shot prompts take `:dialogue`; leave it out")
         form = MULTI_SHOT_2021
         if self.continuation:
             form = dataclasses.replace(form, layout=LAYOUT_CONTINUATIONS)
@@ -118,15 +131,26 @@ class FlanTaskName:
         name, kind = self.dataset.name, self.kind
         if self.continuation:
             return self._continuation()
+        wrapper = FLAN_DIALOGUE if self.dialogue else NO_WRAPPER
         if kind in ("no_template", "dataset_name"):
             shown = name if kind == "dataset_name" else ""
-            return FlanPrompts(name, bare_templates(template_key(name), dataset=shown))
-        options = "none" if self.no_options else "fixed"
-        if self.template is not None:
-            return FlanPromptsReference(PROMPTS, name, FlanForm(options), only=self.template)
-        count = int(kind.removesuffix("templates"))
-        form = FlanForm(options, templates=None if count == NUM_TEMPLATES else count)
-        return FlanPromptsReference(PROMPTS, name, form)
+            bare = bare_templates(template_key(name), dataset=shown)
+            form = FlanForm(wrapper=wrapper)
+            return FlanPrompts(name, bare, form, as_released=self._defects)
+        form = FlanForm("none" if self.no_options else "fixed", wrapper)
+        if self.template is None and (count := self._count) < NUM_TEMPLATES:
+            form = dataclasses.replace(form, templates=count)
+        return FlanPromptsReference(
+            PROMPTS, name, form, only=self.template, as_released=self._defects
+        )
+
+    @property
+    def _count(self) -> int:
+        return int(self.kind.removesuffix("templates"))
+
+    @property
+    def _defects(self) -> tuple[str, ...]:
+        return tuple(sorted(EVERY_TEXT_DEFECT)) if self.as_released else ()
 
     def _continuation(self) -> FlanPromptsReference:
         if not (CONTINUATIONS / template_key(self.dataset.name)).is_dir():
@@ -136,6 +160,7 @@ class FlanTaskName:
             self.dataset.name,
             FlanForm("none"),
             only=self.template,
+            as_released=self._defects,
             continuation=True,
         )
 
@@ -227,8 +252,14 @@ def task_pattern(names: str, *, prefix: str = "") -> str:
         rf"(?P<continuation>continuations_)?{prefix}(?P<dataset>{names})"
         rf"_(?P<kind>type_\d|all_prompts|{KIND_PATTERN})"
         r"(?P<ending>_scoring_eval|_score_eval_no_options|_score_flan_no_options|_no_options)?"
-        rf"{SHOT_PATTERN}(?P<twin>{SCORE_EVAL_SUFFIX})?"
+        rf"{SHOT_PATTERN}{FORM_PATTERN}(?P<twin>{SCORE_EVAL_SUFFIX})?"
     )
+
+
+def form_of(match: re.Match[str]) -> dict[str, bool]:
+    """Reads what `FORM_PATTERN` matched, as arguments of `FlanTaskName`."""
+    asked = match["form"].split(":")
+    return {each: each in asked for each in ("as_released", "dialogue")}
 
 
 def add_matched(match: re.Match[str], of: FlanDataset) -> str:
@@ -249,6 +280,7 @@ def add_matched(match: re.Match[str], of: FlanDataset) -> str:
         no_options="no_options" in ending,
         continuation=bool(match["continuation"]),
         shots=match["shots"] or "",
+        **form_of(match),
     )
     if name.continuation and name.template is None:
         raise InputError(f"{match[0]}: continuations have names like continuations_rte_type_0")

@@ -136,10 +136,6 @@ class FlanHubSource(RowSource):
         """The hub's, and whose fields are changed."""
         return f"{self.source.fingerprint(split)} as:{self.flan_dataset}"
 
-    def location(self, split: str) -> str:
-        """Where the hub's split lies."""
-        return self.source.location(split)
-
 
 def hub_source(
     flan_dataset: str, tfds: tuple[str, str | None], hub: tuple[str, str | None]

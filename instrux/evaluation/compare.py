@@ -150,7 +150,7 @@ def _arm(members: Sequence[EvaluatedRun], *, several: bool) -> Arm:
     if several and first.num_prompts is not None:
         name += f", {first.num_prompts} prompt{'s' if first.num_prompts != 1 else ''} a task"
     elif several and first.point is not None:
-        name += f", {first.point:g} {first.axis}"
+        name += f", {point_name(first.point)} {first.axis}"
     return Arm(name, first.role, first.axis, first.place, tuple(members))
 
 
@@ -168,6 +168,14 @@ def compare_groups(all_arms: Sequence[Arm], *, seed: int = 0) -> list[Comparison
             compared := compare(all_arms, [k for k in cells if k[1:] == (group, metric)], seed=seed)
         )
     ]
+
+
+def point_name(point: float) -> str:
+    """Words where an arm stands on what is varied: `7`, `250M`, `11B`."""
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if point >= size:
+            return f"{point / size:g}{unit}"
+    return f"{point:g}"
 
 
 def _group_place(group: tuple[str, str], order: Sequence[str]) -> tuple[int, str]:

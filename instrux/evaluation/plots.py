@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
-from instrux.evaluation.compare import Arm, Comparison
+from instrux.evaluation.compare import Arm, Comparison, point_name
 from instrux.evaluation.drawing import (
     INK,
     MUTED,
@@ -304,7 +304,7 @@ def ablation(
             )
 
     said = "; ".join(
-        f"{line + ', ' if line else ''}{_place_name(place)}:"
+        f"{line + ', ' if line else ''}{point_name(place)}:"
         f" median {_mean_of(points, line, place, 'median'):.1f},"
         f" interquartile range {_mean_of(points, line, place, 'spread'):.1f}"
         for line in _lines(points)
@@ -325,7 +325,7 @@ def _ablation_panel(
     if places[-1] > 50 * places[0] > 0:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(places, [_place_name(place) for place in places])
+    axes.set_xticks(places, [point_name(place) for place in places])
     axes.margins(x=0.08, y=0.15)
     axes.grid(axis="y")
 
@@ -378,13 +378,6 @@ def _lines(points: Sequence[AblationPoint]) -> list[str]:
 
 def _places(points: Sequence[AblationPoint], line: str) -> list[float]:
     return sorted({point.place for point in points if point.line == line})
-
-
-def _place_name(place: float) -> str:
-    for unit, size in (("B", 1e9), ("M", 1e6)):
-        if place >= size:
-            return f"{place / size:g}{unit}"
-    return f"{place:g}"
 
 
 def _mean_of(points: Sequence[AblationPoint], line: str, place: float, field: str) -> float:

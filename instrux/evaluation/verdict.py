@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from instrux.evaluation.bootstrap import REPLICATES
-from instrux.evaluation.compare import ArmScore, Comparison, Estimate
+from instrux.evaluation.compare import ArmScore, Comparison, Estimate, point_name
 from instrux.evaluation.results import Interval
 from instrux.evaluation.runs import INSTRUCTIONS
 
@@ -146,7 +146,7 @@ def ablation_sentence(comparison: Comparison) -> str | None:
     fewer = [
         score
         for score in comparison.scores[1:]
-        if score.arm.role == INSTRUCTIONS and score.arm.point is not None
+        if score.arm.role == comparison.main.arm.role and score.arm.point is not None
     ]
     main = comparison.main.arm
     if not fewer or main.point is None:
@@ -156,7 +156,7 @@ def ablation_sentence(comparison: Comparison) -> str | None:
         return None
     words = {GAIN: "higher", LOSS: "lower", UNCLEAR: "not shown to be different"}
     return (
-        f"With {main.point:,g} {main.axis} instead of {least.arm.point:,g}, the score"
+        f"With {point_name(main.point)} {main.axis} instead of {point_name(least.arm.point or 0)}, the score"
         f" on {group_name(comparison.group)} is {words[_sign(least.lead.interval, 0.0)]}: difference"
         f" {_points(least.lead, comparison.metric)}.{_spread_sentence(least)}"
     )

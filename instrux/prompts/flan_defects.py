@@ -20,6 +20,7 @@ class Defect:
         version: `2021`, `2022` or `both`.
         released: what the released code does.
         mended: what is done here.
+        datasets: template keys that it concerns; () for all.
         known_from: `read`, or an issue of google-research/FLAN.
     """
 
@@ -27,6 +28,7 @@ class Defect:
     version: str
     released: str
     mended: str
+    datasets: tuple[str, ...] = ()
     known_from: str = "read"
 
 
@@ -36,6 +38,7 @@ _ALL = (
         "2021",
         "keeps what stands before the dateline's end instead of the article",
         "keeps what stands after it, and joins the highlights to one line as in 2022",
+        ("cnn_dailymail",),
     ),
     Defect(
         "quac_cannotanswer",
@@ -43,48 +46,56 @@ _ALL = (
         "leaves the word CANNOTANSWER at the end of contexts and as a target; in 2022 the target"
         " becomes empty",
         "takes the word out and leaves questions without an answer out",
+        ("quac",),
     ),
     Defect(
         "sentiment140_neutral",
         "both",
         "calls neutral tweets (polarity 2, in the test split) negative",
         "leaves them out",
+        ("sentiment140",),
     ),
     Defect(
         "multirc_answer_id",
         "2021",
         "gives the question's id as the answer's",
         "gives the answer's own",
+        ("multirc",),
     ),
     Defect(
         "math_dataset_bytes",
         "both",
         "passes values on that are written as Python byte strings (`b'Solve …\\n'`)",
         "reads them as text",
+        ("math_dataset",),
     ),
     Defect(
         "ascii_formatting",
         "both",
         "takes accented letters for punctuation and does not lower them",
         "treats all letters alike",
+        ("fix_punct", "true_case"),
     ),
     Defect(
         "aeslc_empty_subject",
         "both",
         "keeps emails without a subject or without a body",
         "leaves them out",
+        ("aeslc",),
     ),
     Defect(
         "stray_n_before_options",
         "2021",
         "has a stray letter n after the hypothesis in templates 5 to 7 of rte, anli and cb",
         "takes it out when the released templates are imported",
+        ("rte", "anli", "cb"),
     ),
     Defect(
         "snli_swapped",
         "both",
         "has premise and hypothesis in each other's place in templates 7 and 8 of snli",
         "swaps them back when the released templates are imported",
+        ("snli",),
     ),
 )
 _BY_DESIGN = (
@@ -99,7 +110,7 @@ _BY_DESIGN = (
         "both",
         "draws exemplars from the rows that are asked, so that a query may be its own exemplar",
         "draws them from a pool that is never asked; `released_exemplars` has the old way",
-        "issues 19 and 31",
+        known_from="issues 19 and 31",
     ),
     Defect(
         "names_without_options",
@@ -107,7 +118,7 @@ _BY_DESIGN = (
         "a random layout turns the answer into an item's name also where the template shows no"
         " options or has the answer in its inputs (`Write a (b). review`)",
         "only templates that show the options get a random layout",
-        "read; issue 25 has a case in T0's part",
+        known_from="read; issue 25 has a case in T0's part",
     ),
     Defect(
         "single_item_named",
@@ -144,12 +155,14 @@ _BY_DESIGN = (
         "2021",
         "stsb's answer is a number, which cannot be found among its options",
         "`answer_str` is the rounded score, and an option",
+        ("stsb",),
     ),
     Defect(
         "cb_baseline_labels",
         "both",
         "has the words for neutral and contradiction in each other's place in cb's baseline prompt",
         "words in the order of label ids, in `flan_continuations`",
+        ("cb",),
     ),
     Defect(
         "odd_templates",
@@ -157,6 +170,7 @@ _BY_DESIGN = (
         "cola has one template twice, e2e_nlg's sixth asks for data and expects text, squad_v2's"
         " third asks for a question and expects an answer",
         "imported as they are: which of two texts is right cannot be told",
+        ("cola", "e2e_nlg", "squad_v2"),
         "read; issue 24",
     ),
 )
@@ -165,6 +179,17 @@ DEFECTS = {defect.name: defect for defect in _ALL}
 MENDED_BY_DESIGN = {defect.name: defect for defect in _BY_DESIGN}
 """Defects that have no switch, or whose switch is another function, as `mended` says."""
 EVERY_TEXT_DEFECT = frozenset(DEFECTS)
+TEMPLATE_DEFECTS = frozenset({"stray_n_before_options", "snli_swapped"})
+"""Those that lie in the released templates: the bundled ones never have them."""
+
+
+def defects_of(key: str) -> tuple[Defect, ...]:
+    """Gives the defects that concern the datasets of a template key, and no others.
+
+    Args:
+        key: such as `anli`; see `flan_templates.template_key`.
+    """
+    return tuple(each for each in (*_ALL, *_BY_DESIGN) if key in each.datasets)
 
 
 def checked(as_released: Iterable[str]) -> frozenset[str]:

@@ -37,6 +37,11 @@ _CHANGEABLE = frozenset(
 )
 
 
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder is that of a run of ours."""
+    return (Path(folder) / _DESCRIPTION).is_file()
+
+
 @dataclass(frozen=True)
 class RunDescription:
     """The model of a run.

@@ -14,9 +14,12 @@ RECIPES = sorted((gin_config.folder() / "recipes").rglob("*.gin"))
 
 def _given(path):
     """What a recipe of a paper's size cannot know: the checkpoint it starts from, and T5's vocabulary."""
-    paper_size = re.search(r"_\d+[mb](_|$)", path.stem)
-    given = ["INITIAL_CHECKPOINT_PATH='/a/checkpoint'", "VOCABULARY='/a/model'"]
-    return given if paper_size else []
+    asked = ["INITIAL_CHECKPOINT_PATH"] if re.search(r"_\d+[mb](_|$)", path.stem) else []
+    asked += re.findall(r"^(\w*CHECKPOINT) = %gin.REQUIRED", path.read_text(), re.MULTILINE)
+    return [
+        *(f"{name}='/a/checkpoint'" for name in asked),
+        *(["VOCABULARY='/a/model'"] * bool(asked)),
+    ]
 
 
 @pytest.fixture(autouse=True)

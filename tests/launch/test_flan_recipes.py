@@ -1,0 +1,152 @@
+"""FLAN's recipes hold the paper's numbers, and name mixtures that there are."""
+
+import re
+
+import gin
+import pytest
+
+pytest.importorskip("seqio")
+
+import mixtures.flan
+import mixtures.flan_cot
+import mixtures.flan_sample  # noqa: F401
+from instrux.data.name_families import name_families
+from instrux.errors import InputError
+from launch import gin_config, recipe, stages
+from launch.training_data import rows_of_tokens
+
+FOLDER = gin_config.folder() / "recipes" / "flan"
+RECIPES = sorted(FOLDER.glob("*.gin"))
+SWEEPS = ("leave_one_cluster_out", "clusters", "templates", "instructions", "few_shot")
+# Brown et al. 2020, table 2.1; T5 1.1's released sizes.
+WIDTHS = {"3b": 2048, "decoder_7b": 4096}
+
+
+@pytest.fixture(autouse=True)
+def _clear():
+    yield
+    gin.clear_config()
+
+
+def load(name):
+    path = FOLDER / f"{name}.gin"
+    asked = re.findall(r"^(\w*CHECKPOINT) = %gin.REQUIRED", path.read_text(), re.MULTILINE)
+    asked += [] if asked or "tiny" in name else ["INITIAL_CHECKPOINT_PATH"]
+    given = [f"{each}='/{each.lower()}'" for each in asked]
+    given += [] if "tiny" in name else ["VOCABULARY='bytes'"]
+    return recipe.load(str(path), ["OUT='/out'", *given])
+
+
+def bound(stage):
+    scope, _, name = stage.rpartition("/")
+    with gin.config_scope(scope or None):
+        return gin.get_bindings(stages.function(name))
+
+
+def stages_of(loaded, name):
+    flat = [stage for group in loaded.groups() for stage in group]
+    return [stage for stage in flat if stage.rpartition("/")[2] == name]
+
+
+# arXiv 2109.01652, section 2.4: Adafactor at 3e-5, 8,192 tokens a batch, 30,000 steps, 1,024 and 256
+# tokens, packed; end of sequence between inputs and targets.
+@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_recipes_of_paper_size_have_the_papers_numbers(sweep, size):
+    loaded = load(f"{sweep}_{size}")
+    trained = [bound(stage) for stage in stages_of(loaded, "train")]
+    for each in (trained[0], trained[-1]):
+        pack = each["pack"]
+        assert (pack.inputs_length, pack.targets_length, pack.inputs_eos) == (1024, 256, True)
+        assert each["batch_size"] * pack.inputs_length == 8192
+        assert each["train_steps"] == 30_000
+        assert [each["learning_rate"](step) for step in (0, 1, 29_999)] == [3e-5] * 3
+        assert type(each["optimizer"]).__name__ == "Adafactor"
+        assert (each["model"].emb_dim, each["model"].dtype) == (WIDTHS[size], "bfloat16")
+    assert len({each["model_dir"] for each in trained}) == len(trained)
+
+
+# Models that each experiment takes: 12 clusters of the paper, 7 numbers of clusters, 1 to 4 datasets
+# by 1, 4 and 10 templates, 3 forms on 4 clusters, 2 forms on 7 clusters.
+@pytest.mark.parametrize(
+    "sweep, models",
+    [
+        ("leave_one_cluster_out", 12),
+        ("clusters", 7),
+        ("templates", 12),
+        ("instructions", 12),
+        ("few_shot", 14),
+    ],
+)
+def test_a_sweep_trains_every_model_and_asks_it_for_what_it_has_not_seen(sweep, models):
+    loaded = load(f"{sweep}_3b")
+    trained = stages_of(loaded, "train")
+    assert len(trained) == models
+    evaluated = stages_of(loaded, "evaluate")
+    folders = {bound(stage)["model_dir"] for stage in trained}
+    assert {bound(stage)["model_dir"] for stage in evaluated} == folders
+    shown = bound("report")["runs"]
+    assert {each.model_dir for each in shown} == folders and len(shown) == len(evaluated)
+    for stage in trained:
+        pack = bound(stage)["pack"]
+        held_out = bound(stage.replace("/train", "/evaluate"))["mixtures"][0]
+        assert bound(stage.replace("/train", "/pack"))["settings"] == pack
+        if "_without_" in pack.mixture:
+            start = pack.mixture.partition("_10templates")[0].partition("_no_template")[0]
+            assert held_out.startswith(start.partition("_dataset_name")[0])
+
+
+def test_the_scale_recipes_have_the_sizes_of_the_shipped_models():
+    for name, of in (("scale_80m_to_11b", "t5_1_1"), ("scale_decoder_1b_to_13b", "")):
+        loaded = load(name)
+        sized = {
+            stage.partition("/")[0]: bound(stage)["model"] for stage in stages_of(loaded, "train")
+        }
+        checkpoints = {
+            bound(stage)["initial_checkpoint_path"] for stage in stages_of(loaded, "train")
+        }
+        assert len(checkpoints) == len(sized) in (3, 5)
+        asked = [bound(stage) for stage in stages_of(loaded, "evaluate")]
+        assert {each["checkpoint"] for each in asked if "checkpoint" in each} == checkpoints
+        for size, model in sized.items():
+            gin.clear_config()
+            shape = f"models/{of}_{size}.gin" if of else f"models/{size}.gin"
+            gin_config.parse([shape], [])
+            shipped = gin_config.macro("MODEL")
+            for field in ("emb_dim", "num_heads", "head_dim", "mlp_dim", "vocab_size"):
+                assert getattr(model, field) == getattr(shipped, field), (size, field)
+
+
+def test_given_checkpoints_are_evaluated_and_nothing_is_trained():
+    loaded = recipe.load(
+        str(FOLDER / "leave_one_cluster_out_given.gin"),
+        ["OUT='/out'", "CHECKPOINT='/flan-t5'", "SENTIMENT='/other'"],
+    )
+    assert not stages_of(loaded, "train")
+    asked = {stage: bound(stage)["checkpoint"] for stage in stages_of(loaded, "evaluate")}
+    assert len(asked) == 12 and asked.pop("sentiment/evaluate") == "/other"
+    assert set(asked.values()) == {"/flan-t5"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_all_mixtures_of_a_recipe_are_known_names(path):
+    loaded = load(path.stem)
+    named = {bound(stage)["settings"].mixture for stage in stages_of(loaded, "pack")}
+    for stage in stages_of(loaded, "evaluate"):
+        named |= set(bound(stage)["mixtures"])
+    rendered = set()
+    for stage in stages_of(loaded, "render"):
+        rendered |= set(bound(stage)["names"])
+    for name in named | rendered:
+        assert any(each.pattern.fullmatch(name) for each in name_families()), name
+
+
+def test_a_batch_is_said_in_tokens():
+    lengths = {"inputs": 1024, "targets": 256}
+    assert rows_of_tokens(tokens=8192, task_feature_lengths=lengths) == 8
+    both = ("inputs", "targets")
+    assert rows_of_tokens(tokens=8192, task_feature_lengths=lengths, counted=both) == 6
+    with pytest.raises(InputError, match="holds no row of 1,024"):
+        rows_of_tokens(tokens=1000, task_feature_lengths=lengths)
+    with pytest.raises(InputError, match="no length of 'answers'"):
+        rows_of_tokens(tokens=8192, task_feature_lengths=lengths, counted=("answers",))
