@@ -18,7 +18,11 @@ def _add_gin_stages(add: AddCommand) -> None:
     for name, function, what in (
         ("train", _gin_stage("train"), "train a model"),
         ("select", _gin_stage("select"), "choose a run's checkpoint on tasks it was trained on"),
-        ("evaluate", _evaluate, "evaluate a trained model over rendered tasks"),
+        (
+            "evaluate",
+            _evaluate,
+            "evaluate a model over rendered tasks, or (--labels) by people's answers",
+        ),
         ("predict", _predict, "answer inputs with a trained model"),
     ):
         command = add(name, function, f"{what}, configured by gin: --gin.NAME=VALUE")

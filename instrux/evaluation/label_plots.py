@@ -121,7 +121,7 @@ def flags(results: LabelResults) -> Drawing | None:
     shown = {flag: s for flag, s in by_flag.items() if any(share.yes for share in s)}
     if not shown:
         return None
-    columns = min(3, len(shown))
+    columns = min(3 if max(map(len, results.systems)) < 16 else 2, len(shown))
     rows = -(-len(shown) // columns)
 
     def paint(figure: Figure) -> None:

@@ -14,38 +14,44 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A table, its first column to the left and the others to the right.
+    """A table, its first columns to the left and the others to the right.
 
     Attributes:
         title: what it shows.
         note: how to read it.
         columns: headings.
         rows: cells, as many as there are headings.
+        names: how many columns hold names, and so stand to the left.
     """
 
     title: str
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    names: int = 1
 
 
 def tables(results: LabelResults) -> list[Table]:
     """Every table there is something for, of all answers together."""
     section = results.overall
     made = [
-        pair_table(section),
+        _pair_table(_shown_pairs(section, results.baseline)),
         _rating_table(section),
-        _flag_table(section, results.systems),
-        _acceptance_table(section),
-        _agreement_table(section),
+        _flag_table(section),
+        _acceptance_table(_shown_pairs(section, results.baseline)),
+        _agreement_table(results),
         _breakdown(results, results.groups, "labellers' group"),
         _breakdown(results, results.use_cases, "use case"),
     ]
     return [table for table in made if table.rows]
 
 
-def pair_table(section: LabelSection) -> Table:
-    """Every pair of systems with outcomes, win rate and intervals."""
+def _shown_pairs(section: LabelSection, baseline: str | None) -> list[PairResult]:
+    """All pairs, or with a baseline those that it is in."""
+    return [pair for pair in section.pairs if baseline in (None, pair.win_rate.baseline)]
+
+
+def _pair_table(pairs: Sequence[PairResult]) -> Table:
     return Table(
         "Win rates",
         "Over prompts, by the first answer to each; a tie is half a win. The interval draws"
@@ -62,7 +68,7 @@ def pair_table(section: LabelSection) -> Table:
             "Wilson",
             "without ties %",
         ),
-        tuple(_pair_row(pair) for pair in section.pairs),
+        tuple(_pair_row(pair) for pair in pairs),
     )
 
 
@@ -97,24 +103,28 @@ def _rating_table(section: LabelSection) -> Table:
     )
 
 
-def _flag_table(section: LabelSection, systems: Sequence[str]) -> Table:
-    by_flag: dict[str, dict[str, Share]] = {}
-    for share in section.flags:
-        by_flag.setdefault(share.question, {})[share.system] = share
-    return Table(
-        "Flags",
-        "Share of yes in percent, Wilson's 95 % interval, and n. Hallucination counts over"
-        " closed-domain prompts alone, constraints over prompts that have one; “not applicable”"
-        " does not count.",
-        ("flag", *systems),
-        tuple(
-            (FLAG_OF_NAME[flag].label, *(share_cell(of_flag.get(system)) for system in systems))
-            for flag, of_flag in by_flag.items()
-        ),
+def _flag_table(section: LabelSection) -> Table:
+    told = {share.question for share in section.flags if share.yes}
+    never = {s.question: s.n for s in section.flags if s.question not in told}
+    note = (
+        "Share of yes, with Wilson's 95 % interval. Hallucination counts over closed-domain"
+        " prompts alone, constraints over prompts that have one; n/a does not count."
     )
+    if never:
+        labels = ", ".join(FLAG_OF_NAME[flag].label for flag in never)
+        note += f" Nobody said yes to: {labels}."
+    shares = [share for share in section.flags if share.question in told]
+    rows = []
+    for i, share in enumerate(shares):
+        first = i == 0 or shares[i - 1].question != share.question
+        label = FLAG_OF_NAME[share.question].label if first else ""
+        counts = (str(share.yes), str(share.n), str(share.not_applicable))
+        rows.append((label, share.system, percent(share.share), _range(share.wilson), *counts))
+    columns = ("flag", "system", "yes %", "95 % interval", "yes", "n", "n/a")
+    return Table("Flags", note, columns, tuple(rows), names=2)
 
 
-def _acceptance_table(section: LabelSection) -> Table:
+def _acceptance_table(pairs: Sequence[PairResult]) -> Table:
     return Table(
         "Acceptable outputs",
         "Share of outputs that are acceptable, in the comparison named.",
@@ -124,24 +134,29 @@ def _acceptance_table(section: LabelSection) -> Table:
                 f"{pair.win_rate.system} – {pair.win_rate.baseline}",
                 *(share_cell(share) for share in pair.acceptance),
             )
-            for pair in section.pairs
+            for pair in pairs
             if len(pair.acceptance) == 2
         ),
     )
 
 
-def _agreement_table(section: LabelSection) -> Table:
-    rows = [
-        _agreement_row(_QUESTIONS.get(q.question), q.question, q.agreement)
-        for q in section.agreement
-    ]
-    if len(section.pairs) > 1:
+def _agreement_table(results: LabelResults) -> Table:
+    section = results.overall
+    rows = [_agreement_row(_question(q.question), q.agreement) for q in section.agreement]
+    pairs = _shown_pairs(section, results.baseline)
+    if len(pairs) > 1:
         rows += [
             _agreement_row(
-                f"better: {pair.win_rate.system} – {pair.win_rate.baseline}", "", pair.agreement
+                f"better: {pair.win_rate.system} – {pair.win_rate.baseline}", pair.agreement
             )
-            for pair in section.pairs
-            if pair.agreement.n
+            for pair in pairs
+        ]
+    if len(results.groups) > 1:
+        rows += [
+            _agreement_row(f"{_question(q.question)}, {group.name} labellers", q.agreement)
+            for group in results.groups
+            for q in group.agreement
+            if q.question in _QUESTIONS
         ]
     return Table(
         "Agreement of labellers",
@@ -160,13 +175,17 @@ _QUESTIONS = {
 }
 
 
-def _agreement_row(label: str | None, question: str, found: Agreement) -> tuple[str, ...]:
+def _question(name: str) -> str:
+    return _QUESTIONS[name] if name in _QUESTIONS else FLAG_OF_NAME[name].label
+
+
+def _agreement_row(label: str, found: Agreement) -> tuple[str, ...]:
     relaxed = without = ABSENT
     if isinstance(found, ComparisonAgreement):
         relaxed = percent(found.relaxed)
         without = f"{percent(found.raw_without_ties)} ({found.n_without_ties})"
     return (
-        label if label is not None else FLAG_OF_NAME[question].label,
+        label,
         str(found.n),
         percent(found.raw),
         without,
@@ -195,6 +214,7 @@ def _breakdown(results: LabelResults, sections: Sequence[LabelSection], what: st
         + ("" if results.baseline else " Name a --baseline for win rates."),
         (what, "system", against, "overall quality"),
         tuple(rows),
+        names=2,
     )
 
 
@@ -259,8 +279,10 @@ def as_text(table: Table) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
     text = [f"{table.title}"]
     for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        cells = [
+            cell.ljust(width) if i < table.names else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         text.append("  ".join(cells).rstrip())
     text.insert(2, "-" * max(len(line) for line in text[1:]))
     return "\n".join(text)

@@ -4,6 +4,7 @@ Each route opens the study, does its work in one transaction and closes it: betw
 nothing is held in memory that the file does not have.
 """
 
+import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from instrux.studio.security import body_of
 
 HOME = "/label"
 SIGN_IN = "/label/sign-in"
-COOKIE = "instrux_label"
+_COOKIE = "instrux_label"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,14 @@ def subject(study: Path) -> Subject:
     )
 
 
+def cookie_of(study: Path) -> str:
+    """The cookie's name: browsers send a host's cookies to all its ports, so studies need theirs."""
+    return f"{_COOKIE}_{hashlib.sha256(str(study.resolve()).encode()).hexdigest()[:12]}"
+
+
 def _session(request: Request) -> Session | None:
     study = request.app.state.label_study
-    secret = request.cookies.get(COOKIE, "")
+    secret = request.cookies.get(cookie_of(study), "")
     if not secret:
         return None
     with opened(study) as database:
@@ -137,7 +143,7 @@ async def _sign_in(request: Request) -> Response:
         return page(request, "label/sign_in.html", {"wrong": True, "name": name}, status=403)
     response = RedirectResponse(HOME, status_code=303)
     response.set_cookie(
-        COOKIE,
+        cookie_of(request.app.state.label_study),
         secret,
         max_age=labellers.SESSION_DAYS * 86_400,
         httponly=True,
@@ -157,7 +163,7 @@ def _sign_out(request: Request, session: Session, fields: dict[str, str]) -> Res
     with opened(session.study, write=True) as database:
         labellers.sign_out(database, session.secret)
     response = RedirectResponse(SIGN_IN, status_code=303)
-    response.delete_cookie(COOKIE, path="/")
+    response.delete_cookie(cookie_of(session.study), path="/")
     return response
 
 

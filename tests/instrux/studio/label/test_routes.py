@@ -11,7 +11,7 @@ from instrux.studio.app import create_app
 from instrux.studio.label import labellers, study
 from instrux.studio.label.answers import records_of
 from instrux.studio.label.importing import import_items
-from instrux.studio.label.routes import subject
+from instrux.studio.label.routes import cookie_of, subject
 from instrux.studio.label.study import StudySettings, opened
 from instrux.studio.security import MAX_BODY, check_bind, host_name
 
@@ -70,7 +70,7 @@ def test_nobody_gets_in_without_signing_in(path):
     assert client.post("/label/task/x/draft", data={}).status_code == 401
     wrong = client.post("/label/sign-in", data={"name": "anna", "token": "guess"})
     assert wrong.status_code == 403 and "set-cookie" not in wrong.headers
-    client.cookies.set("instrux_label", "made-up")
+    client.cookies.set(cookie_of(path), "made-up")
     assert client.get("/label").status_code == 303
 
 
@@ -134,10 +134,10 @@ def test_a_form_without_this_sessions_token_or_from_another_site_changes_nothing
 def test_signing_out_ends_the_session(path):
     client = _client(path)
     _sign_in(path, client)
-    secret = client.cookies["instrux_label"]
+    secret = client.cookies[cookie_of(path)]
     _, fields, _ = _open(client)
     client.post("/label/sign-out", data={"form_token": fields["form_token"]})
-    client.cookies.set("instrux_label", secret)
+    client.cookies.set(cookie_of(path), secret)
     assert client.get("/label").status_code == 303
 
 
