@@ -54,7 +54,10 @@ def read_labels(paths: Sequence[Path]) -> list[LabelRecord]:
     """Reads labels from files of JSON lines, and from studies of `instrux studio label`."""
     records: list[LabelRecord] = []
     for path in paths:
-        records += studio_label.records_in(path) if is_study(path) else read_records([path])
+        found = studio_label.records_in(path) if is_study(path) else read_records([path])
+        if not found:
+            raise InputError(f"{path}: nobody has answered yet; `instrux studio label` serves it.")
+        records += found
     return records
 
 

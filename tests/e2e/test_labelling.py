@@ -36,6 +36,8 @@ def prepared(tmp_path, capsys):
     assert main(["studio", "label", "create", "--db", db, "--share", "1"]) == 0
     assert main(["studio", "label", "import", "--db", db, *files]) == 0
     assert "3 prompts, 6 outputs, 3 tasks" in capsys.readouterr().out
+    assert main(["evaluate", "--labels", db]) == 2
+    assert "nobody has answered yet" in capsys.readouterr().err
     assert main(["studio", "label", "labeller", "--db", db, "anna"]) == 0
     return db, capsys.readouterr().out.strip()
 
