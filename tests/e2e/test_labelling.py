@@ -107,9 +107,10 @@ def test_a_labeller_works_by_keyboard_while_the_server_dies_under_them(prepared,
     with sync_api.sync_playwright() as playwright, contextlib.ExitStack() as stack:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         stack.callback(browser.close)
-        page = browser.new_page(reduced_motion="reduce")
+        page = browser.new_context(reduced_motion="reduce").new_page()
         page.set_default_timeout(15_000)
         expect, saved, faults = sync_api.expect, page.locator("#saved"), []
+        expect.set_options(timeout=20_000)  # the machine may be busy
         page.on("pageerror", lambda error: faults.append(str(error)))
         process, address = stack.enter_context(_server(db))
         _sign_in_by_keyboard(page, expect, address, token)
@@ -125,6 +126,15 @@ def test_a_labeller_works_by_keyboard_while_the_server_dies_under_them(prepared,
         expect(saved).to_contain_text("Not sent")
         assert page.url == task
         stack.enter_context(_server(db, port=httpx.URL(address).port))
+        expect(saved).to_contain_text("saved")
+        # Signed out, and in again in another tab: the page goes on by itself.
+        other = page.context.new_page()
+        other.goto(f"{address}label")
+        other.get_by_role("button", name="Sign out").click()
+        page.keyboard.press("1")
+        expect(saved).to_contain_text("signed out")
+        _sign_in_by_keyboard(other, expect, address, token)
+        other.close()
         expect(saved).to_contain_text("saved")
         page.keyboard.press("t")
         page.keyboard.type("typed at the end 1 y")

@@ -116,23 +116,55 @@ function save() {
   return saving;
 }
 
+// What a refusal means for somebody who labels; null where the server did its work.
+function refusal(response) {
+  if (response.ok) return null;
+  if (response.status === 401 || response.status === 403) {
+    return "you are signed out. Sign in again in another tab; this page then goes on by itself.";
+  }
+  if (response.status < 500 && response.status !== 422) {
+    return "this page is no longer yours to answer. Load it again.";
+  }
+  return "the server has a fault. Trying again…";
+}
+
+// After signing in again the form needs the new session's token, which a fresh copy of the page has.
+async function renewToken() {
+  const response = await fetch(window.location.href);
+  if (!response.ok || response.redirected) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const token = fresh.querySelector('#answer input[name="form_token"]');
+  if (token) form.elements.form_token.value = token.value;
+}
+
+async function post(url, headers = {}) {
+  const response = await fetch(url, { method: "POST", body: body(), headers });
+  if (response.status !== 401 && response.status !== 403) return response;
+  await renewToken();
+  return fetch(url, { method: "POST", body: body(), headers });
+}
+
+function tryAgainLater() {
+  unsaved = true;
+  clearTimeout(timer);
+  timer = setTimeout(save, 2000);
+}
+
 async function sendDraft() {
   if (!unsaved || leaving) return;
   unsaved = false;
   try {
-    const response = await fetch(form.dataset.draft, { method: "POST", body: body() });
-    if (response.status === 401 || response.status === 403) {
-      unsaved = true;
-      say("Not saved: you are signed out. Sign in again in another tab, then load this page again.", true);
-      return;
+    const response = await post(form.dataset.draft);
+    const why = refusal(response);
+    if (why) {
+      tryAgainLater();
+      say(`Not saved: ${why}`, true);
+    } else if (!unsaved) {
+      say(`saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`);
     }
-    if (!response.ok) throw new Error(String(response.status));
-    if (!unsaved) say(`saved ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`);
   } catch {
-    unsaved = true;
+    tryAgainLater();
     say("Not saved: the server does not answer. Trying again…", true);
-    clearTimeout(timer);
-    timer = setTimeout(save, 2000);
   }
 }
 
@@ -156,23 +188,19 @@ async function send() {
   clearTimeout(timer);
   await saving;
   try {
-    const response = await fetch(form.action, {
-      method: "POST",
-      body: body(),
-      headers: { Accept: "application/json" },
-    });
-    if (response.status === 401 || response.status === 403) {
-      say("Not sent: you are signed out. Sign in again in another tab, then load this page again.", true);
+    const response = await post(form.action, { Accept: "application/json" });
+    const why = refusal(response);
+    if (why) {
+      tryAgainLater();
+      say(`Not sent: ${why}`, true);
       return;
     }
-    if (!response.ok) throw new Error(String(response.status));
     const { next } = await response.json();
     leaving = true;
     window.location.assign(next);
   } catch {
     // Kept as a draft as soon as the server is back; sending is for the labeller to say again.
-    unsaved = true;
-    timer = setTimeout(save, 2000);
+    tryAgainLater();
     say("Not sent: the server does not answer. Press Enter to try again.", true);
   } finally {
     sending = false;
