@@ -25,7 +25,7 @@ def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         return main(arguments)
     except InputError as error:
         print(f"instrux: {one_line(error)}", file=sys.stderr)
-        return USAGE_STATUS
+        return _failed(USAGE_STATUS)
     except KeyboardInterrupt:
         print("instrux: interrupted; what is complete is kept", file=sys.stderr)
         return INTERRUPTED_STATUS
@@ -35,7 +35,22 @@ def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         return 0
     except Exception:
         traceback.print_exc()
-        return FAULT_STATUS
+        return _failed(FAULT_STATUS)
+
+
+def _failed(status: int) -> int:
+    """Ends one of several processes at once.
+
+    To leave in order it would wait for the others, who wait for it; so they see that it is gone.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        told = "one process of several fails: all end. The same command goes on where they stopped"
+        print(f"instrux: {told}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def one_line(error: Exception) -> str:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
 from instrux.evaluation.evaluate import EvaluationSettings, evaluate_tasks
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
+from instrux.models.several_processes import is_first
 from instrux.training.mesh import MeshShape
+from instrux.training.processes import join_cluster
 from instrux.training.run_folder import is_run
 from launch import declarations
+from launch.follow import ALL, Follow, check_step, each_kept, each_new
 from launch.reading import find_foreign, find_run, opened
 
 
@@ -57,8 +61,12 @@ def evaluate(
     compile_cache: str | bool = True,
     module_imports: Sequence[str] = (),
     checkpoint: str | None = None,
+    distributed: bool = False,
+    follow: Follow | None = None,
 ) -> EvaluateResult:
     """Evaluates a checkpoint; a task already evaluated with the same settings is not done again.
+
+    With `follow`, or with the step `all`, it evaluates several and gives the last one's result.
 
     Args:
         model_dir: the run's folder.
@@ -82,7 +90,7 @@ def evaluate(
         original_task_only: leaves out prompts that turn a dataset's task around.
         allow_missing: whether tasks that are not rendered are left out, and told.
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
-            `selected`.
+            `selected`; each that the run keeps where `all`.
         name: of the evaluation: its folder under `model_dir`.
         also: further splits to evaluate the same tasks on -> names of these evaluations, such as
             `{"validation": "dev"}`; what lacks such a split is left out.
@@ -93,10 +101,48 @@ def evaluate(
         checkpoint: a Hugging Face folder, a T5X checkpoint or another run's folder to evaluate;
             `model_dir` then gets the results and need not exist. Its vocabulary is `vocabulary`,
             or lies with it.
+        distributed: whether this is one of several processes; see `instrux.training.processes`.
+        follow: evaluates every checkpoint as a run in training makes it, until it is complete.
 
     Raises:
         InputError: no such run, checkpoint, task or split; or the vocabulary is another.
     """
+    if distributed:
+        join_cluster()
+    check_step(step, follow)
+    if follow is not None or step == ALL:
+        if checkpoint is not None:
+            raise InputError("evaluate: `checkpoint` is one checkpoint; evaluate it alone.")
+        registered = declarations.tasks_of(mixtures, module_imports)
+
+        def of_step(number: int) -> EvaluateResult:
+            return evaluate(
+                model_dir=model_dir,
+                data_dir=data_dir,
+                tasks=[*tasks, *registered],
+                split=split,
+                groups=groups,
+                max_examples=max_examples,
+                batch_size=batch_size,
+                inputs_length=inputs_length,
+                targets_length=targets_length,
+                max_decode_length=max_decode_length,
+                inputs_eos=inputs_eos,
+                rank_choices=rank_choices,
+                normalize_lengths=normalize_lengths,
+                original_task_only=original_task_only,
+                allow_missing=allow_missing,
+                step=number,
+                name=name,
+                also=also,
+                vocabulary=vocabulary,
+                mesh=mesh,
+                compile_cache=compile_cache,
+            )
+
+        if follow is None:
+            return each_kept(model_dir, of_step)
+        return each_new(model_dir, follow, of_step)
     if checkpoint is None or is_run(checkpoint):
         run = find_run(checkpoint or model_dir, step=step, vocabulary=vocabulary)
     else:
@@ -153,5 +199,6 @@ def evaluate(
                 each_tasks, open_reader=open_reader, folder=folder, settings=settings
             )
             made.append(EvaluateResult(folder, results))
-            print(folder / FILE_NAME)
+            if is_first():
+                print(folder / FILE_NAME)
     return made[0]

@@ -18,6 +18,7 @@ from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.interop.parameters import Weights, count_tensors, load
 from instrux.models.families import Model, model_of
 from instrux.models.host_memory import keep_freed_memory
+from instrux.models.several_processes import of_first, placed
 from instrux.progress import progress
 from instrux.training import compilation_cache
 from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, load_params
@@ -72,7 +73,8 @@ def find_run(
     newest = latest_step(model_dir)
     if newest is None:
         raise InputError(f"{model_dir}: no checkpoint yet; `instrux train` makes one.")
-    number = newest if step is None else step_number(model_dir, step)
+    # The newest may not be the same for all of several processes while training goes on.
+    number = of_first(newest) if step is None else step_number(model_dir, step)
     if number is None or not (folder / str(number)).is_dir():
         steps = all_steps(model_dir)
         raise InputError(f"{folder}: no checkpoint of step {number}; there are {steps}.")
@@ -214,4 +216,4 @@ def _load(run: RunToRead, model: Model, devices: Mesh) -> Any:
 def _place(array: np.ndarray, devices: Mesh, ways: int) -> jax.Array:
     """Splits rows over the devices where they divide, as choices' rows may not."""
     spec = PartitionSpec(BATCH_AXES) if array.shape[0] % ways == 0 else PartitionSpec()
-    return jax.device_put(array, NamedSharding(devices, spec))
+    return placed(array, NamedSharding(devices, spec))

@@ -9,9 +9,11 @@ from instrux.data.task_names import SCORE_EVAL_SUFFIX
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.checkpoint_choice import best_step, find_rule, score_steps
+from instrux.models.several_processes import is_first
 from instrux.progress import tell
 from instrux.training.checkpoints import all_steps
 from instrux.training.mesh import MeshShape
+from instrux.training.processes import join_cluster
 from launch import declarations
 from launch.evaluate import evaluate
 from launch.reading import find_run
@@ -55,6 +57,7 @@ def select(
     mesh: MeshShape | None = None,
     compile_cache: str | bool = True,
     module_imports: Sequence[str] = (),
+    distributed: bool = False,
 ) -> SelectResult:
     """Evaluates checkpoints and writes which is the best; `step = "selected"` stands for it then.
 
@@ -71,7 +74,7 @@ def select(
         rule: how a checkpoint's score is made of its tasks': `mean_of_dataset_medians` or
             `mean_of_tasks`.
         allow_missing: whether tasks that are not rendered are left out, and told.
-        max_examples: as in `evaluate`, like all that follow but the last two.
+        max_examples: as in `evaluate`, like all that follow but the last three.
         batch_size: examples a batch, over all devices.
         inputs_length: longer inputs are cut.
         targets_length: longer answer choices are cut.
@@ -85,10 +88,13 @@ def select(
         compile_cache: False for none, True for the cache folder, or a folder.
         name: the folder under `model_dir` that gets each step's results.
         module_imports: modules of the user's own mixtures.
+        distributed: whether this is one of several processes; see `instrux.training.processes`.
 
     Raises:
         InputError: no such run, checkpoint, task, mixture or rule.
     """
+    if distributed:
+        join_cluster()
     find_rule(rule)
     names = [*tasks, *declarations.tasks_of(mixtures, module_imports)]
     chosen = _steps(model_dir, steps)
@@ -131,9 +137,10 @@ def select(
         evaluation=name,
     )
     path = Path(model_dir) / FILE_NAME
-    written = write_selected(model_dir, selected)
+    written = is_first() and write_selected(model_dir, selected)
     _tell(selected, path, written=written)
-    print(path)
+    if is_first():
+        print(path)
     return SelectResult(path, selected, written)
 
 

@@ -24,6 +24,7 @@ from instrux.models.families import ModelConfig, model_of
 from instrux.models.host_memory import keep_freed_memory
 from instrux.progress import progress, tell
 from instrux.training import compilation_cache
+from instrux.training.assignment import load_assigned
 from instrux.training.checkpoints import (
     Checkpoints,
     LoadedParams,
@@ -34,12 +35,18 @@ from instrux.training.checkpoints import (
 )
 from instrux.training.flops import peak_flops_per_second, step_flops
 from instrux.training.freezing import Freezing
-from instrux.training.loop import LoopSettings, Session, TrainResult
+from instrux.training.keeping import KeepBest
+from instrux.training.loop import OnNonfinite, Session, TrainResult
+from instrux.training.loop_settings import LoopSettings
 from instrux.training.mesh import MeshShape, make_mesh
 from instrux.training.optimizers import Adafactor, Optimizer
+from instrux.training.processes import join_cluster
+from instrux.training.profiling import ProfileSteps
 from instrux.training.program import Program
 from instrux.training.run_folder import RunDescription
 from instrux.training.schedules import constant
+from instrux.training.spikes import TELL_SPIKES, Spikes
+from instrux.training.trackers import Tracker, TrackerSettings
 from instrux.training.train_step import StepSettings, TrainState
 from launch import foreign, training_data
 
@@ -61,6 +68,7 @@ def train(
     use_cached: bool = False,
     module_imports: Sequence[str] = (),
     initial_checkpoint_path: str | None = None,
+    assignment_map: Sequence[tuple[str, str | None]] = (),
     optimizer: Optimizer | None = None,
     learning_rate: optax.Schedule | None = None,
     trainable: str | Sequence[str] | None = None,
@@ -69,16 +77,25 @@ def train(
     microbatches: int = 1,
     z_loss: float = 1e-4,
     label_smoothing: float = 0.0,
-    on_nonfinite: Literal["stop", "skip"] = "stop",
+    on_nonfinite: OnNonfinite = "stop",
+    spikes: Spikes | None = TELL_SPIKES,
     max_skipped_steps: int = 20,
+    max_roll_backs: int = 3,
     seed: int = 0,
     checkpoint_every_steps: int = 1000,
     keep_checkpoints: int = 1,
     keep_every_steps: int | None = None,
+    keep_best: KeepBest | None = None,
+    save_dtype: str = "float32",
+    on_damaged_checkpoint: Literal["stop", "previous"] = "stop",
     log_every_steps: int = 10,
-    eval_pack: PackSettings | None = None,
+    task_loss_every_steps: int | None = None,
+    eval_pack: PackSettings | Sequence[PackSettings] | None = None,
     eval_every_steps: int | None = None,
     eval_batches: int = 10,
+    eval_by_task: bool = False,
+    profile: ProfileSteps | None = None,
+    trackers: Sequence[TrackerSettings] = (),
     max_seconds: float | None = None,
     peak_flops: float | None = None,
     tensorboard: bool = True,
@@ -104,6 +121,8 @@ def train(
             Hugging Face folder (docs/checkpoints.md), whose parameters a new
             run starts from, with a fresh optimiser at step 0; ignored once the run has a
             checkpoint of its own.
+        assignment_map: with an `initial_checkpoint_path` of Instrux, which of its parameters become
+            which: see `instrux.training.assignment`.
         optimizer: its description; None for Adafactor as T5X has it.
         learning_rate: the schedule; None for a constant 1e-3 (T0).
         trainable: regular expressions of the parameters to train, such as `decoder/.*`; None for
@@ -114,21 +133,32 @@ def train(
         z_loss: see `StepSettings`.
         label_smoothing: see `StepSettings`.
         on_nonfinite: see `StepSettings`.
+        spikes: which losses are out of line and what is done then; None does not look.
         max_skipped_steps: see `LoopSettings`.
+        max_roll_backs: see `LoopSettings`.
         seed: of parameters, dropout and the order of the data.
         checkpoint_every_steps: see `LoopSettings`.
         keep_checkpoints: see `LoopSettings`.
         keep_every_steps: see `LoopSettings`.
+        keep_best: which checkpoints stay for their metric; needs evaluations at checkpoints.
+        save_dtype: of the parameters in checkpoints; `bfloat16` halves them, and a run that goes
+            on from one is not the same to the bit.
+        on_damaged_checkpoint: whether a damaged checkpoint ends the start, or is set aside for the
+            `previous` one.
         log_every_steps: see `LoopSettings`.
-        eval_pack: a packed set whose loss is measured during training.
+        task_loss_every_steps: see `LoopSettings`; with a packed set.
+        eval_pack: the packed set or sets whose loss is measured during training.
         eval_every_steps: steps between such evaluations.
-        eval_batches: batches of each.
+        eval_batches: batches of each set.
+        eval_by_task: see `LoopSettings`.
+        profile: steps to profile; see `instrux.training.profiling`.
+        trackers: services that get the metrics too, such as `trackers.Wandb`.
         max_seconds: training time after which the run is complete though it made fewer steps.
         peak_flops: FLOP/s of one device, for utilisation; None for the data sheet's bfloat16
             figure, or on a CPU the rate of a short matrix product.
         tensorboard: whether to write TensorBoard events.
         compile_cache: False for none, True for the cache folder, or a folder.
-        distributed: whether this is one of several processes of a cluster that JAX recognises.
+        distributed: whether this is one of several processes; see `instrux.training.processes`.
 
     Returns:
         How the session ended.
@@ -154,8 +184,14 @@ def train(
         eval_batches=eval_batches,
         max_seconds=max_seconds,
         max_skipped_steps=max_skipped_steps,
+        max_roll_backs=max_roll_backs,
+        spikes=spikes,
+        task_loss_every_steps=task_loss_every_steps,
+        eval_by_task=eval_by_task,
+        profile=profile,
         tensorboard=tensorboard,
     )
+    _check_keep_best(keep_best, settings, has_eval=eval_pack is not None)
     step_settings = StepSettings(
         microbatches=microbatches,
         z_loss=z_loss,
@@ -181,9 +217,13 @@ def train(
             f"train: mixture is {mixture!r} and pack is {pack}; give `pack` for a packed set, or"
             " `mixture` alone to train on SeqIO's batches."
         )
-    eval_data = None if eval_pack is None else training_data.packed(eval_pack, data_dir)
+    if task_loss_every_steps is not None and not data.tasks:
+        raise InputError(
+            f"train: {mixture} read online does not tell its examples' tasks; pack it, or leave out"
+            " task_loss_every_steps."
+        )
     data = training_data.for_model(data, model)
-    eval_data = None if eval_data is None else training_data.for_model(eval_data, model)
+    eval_sets = training_data.eval_sets(eval_pack, data_dir, model)
     description = _description(model, data)
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     schedule = constant() if learning_rate is None else learning_rate
@@ -201,14 +241,27 @@ def train(
         check_can_write(folder, program.abstract_state)
         if (folder / "model.json").exists():
             description.check_continues(RunDescription.read(folder), folder)
-        checkpoints = Checkpoints(folder, keep=keep_checkpoints, keep_every_steps=keep_every_steps)
-        if done is not None and max_seconds is not None:
-            spent = checkpoints.position(done).seconds
-            if spent >= max_seconds:
-                tell(f"train {model_dir}: complete after {spent:.0f} s at step {done:,}, skipped")
+        checkpoints = Checkpoints(
+            folder,
+            keep=keep_checkpoints,
+            keep_every_steps=keep_every_steps,
+            keep_best=keep_best,
+            save_dtype=save_dtype,
+        )
+        restored = checkpoints.restore_whole(
+            program.abstract_state, on_damaged=on_damaged_checkpoint
+        )
+        if restored is not None:
+            step, spent = int(restored.state.step), restored.position.seconds
+            if max_seconds is not None and spent >= max_seconds:
+                tell(f"train {model_dir}: complete after {spent:.0f} s at step {step:,}, skipped")
                 checkpoints.close()
-                return TrainResult(done, "max_seconds", seconds=spent)
-        state, position = _start(program, checkpoints, initial_checkpoint_path, description)
+                return TrainResult(step, "max_seconds", seconds=spent)
+            tell(f"train: going on from the checkpoint of step {step:,}")
+            state, position = restored
+        else:
+            state = _first_state(program, initial_checkpoint_path, assignment_map, description)
+            position = Position(0)
         if jax.process_index() == 0:
             description.write(folder)
             (folder / "config.gin").write_text(gin.operative_config_str(), encoding="utf-8")
@@ -224,9 +277,11 @@ def train(
                 model, inputs_length=data.inputs_length, targets_length=data.targets_length
             ),
             peak_flops_per_second=_total_peak(devices, peak_flops),
-            eval_source=None if eval_data is None else eval_data.source,
+            eval_sets=eval_sets,
+            tasks=data.tasks,
+            trackers=_opened(trackers, folder),
         )
-        del state
+        del state, restored
         result = session.run(data.source)
     if result.signal == signal.SIGTERM:
         raise SystemExit(SIGTERM_STATUS)
@@ -238,8 +293,8 @@ def train(
 def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
     if compile_cache is not False:
         compilation_cache.enable(None if compile_cache is True else compile_cache)
-    if distributed and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
+    if distributed:
+        join_cluster()
     if jax.default_backend() == "cpu":
         keep_freed_memory()
 
@@ -259,23 +314,25 @@ def _description(model: ModelConfig, data: training_data.TrainingData) -> RunDes
     )
 
 
-def _start(
+def _first_state(
     program: Program,
-    checkpoints: Checkpoints,
     initial_checkpoint_path: str | None,
+    assignment_map: Sequence[tuple[str, str | None]],
     description: RunDescription,
-) -> tuple[TrainState, Position]:
-    """The state to train from: the run's newest checkpoint, given parameters, or random ones."""
-    step = checkpoints.latest_step()
-    if step is not None:
-        restored = checkpoints.restore(program.abstract_state, step)
-        tell(f"train: going on from the checkpoint of step {step:,}")
-        return restored
+) -> TrainState:
+    """The state at step 0: with given parameters, or random ones."""
     if initial_checkpoint_path is None:
-        return program.init(), Position(0)
-    loaded = _initial_params(program, initial_checkpoint_path, description)
+        if assignment_map:
+            raise InputError("train: assignment_map goes with an initial_checkpoint_path.")
+        return program.init()
+    if assignment_map:
+        _check_same_vocabulary(initial_checkpoint_path, description)
+        fresh = program.init().params
+        loaded = load_assigned(initial_checkpoint_path, fresh, assignment_map)
+    else:
+        loaded = _initial_params(program, initial_checkpoint_path, description)
     tell(f"train: parameters of {initial_checkpoint_path}, step {loaded.step:,}")
-    return program.start_from(loaded.params), Position(0)
+    return program.start_from(loaded.params)
 
 
 def _initial_params(program: Program, path: str, description: RunDescription) -> LoadedParams:
@@ -291,6 +348,25 @@ def _initial_params(program: Program, path: str, description: RunDescription) ->
     with progress("train: reading", total=count_tensors(weights.config), unit="tensors") as shown:
         params = load(weights, program.abstract_state.params, shown.update)
     return LoadedParams(params, weights.step)
+
+
+def _check_keep_best(keep_best: KeepBest | None, settings: LoopSettings, *, has_eval: bool) -> None:
+    if keep_best is None:
+        return
+    every = settings.eval_every_steps
+    if not has_eval or every is None or settings.checkpoint_every_steps % every:
+        raise InputError(
+            "train: keep_best needs eval_pack, and an eval_every_steps that divides"
+            f" checkpoint_every_steps ({settings.checkpoint_every_steps})."
+        )
+
+
+def _opened(trackers: Sequence[TrackerSettings], folder: Path) -> list[Tracker]:
+    """The trackers of the first process; they get the configuration that took effect."""
+    if jax.process_index() != 0:
+        return []
+    config = {"gin": gin.operative_config_str()}
+    return [tracker.open(folder, config) for tracker in trackers]
 
 
 def _check_same_vocabulary(initial_checkpoint_path: str, description: RunDescription) -> None:

@@ -11,7 +11,7 @@ from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.models.decoder_only import DecoderConfig
 from instrux.models.families import ModelConfig
-from instrux.training.loop import BatchSource
+from instrux.training.loop_settings import BatchSource, EvalSet
 
 
 class TrainingData(NamedTuple):
@@ -24,6 +24,7 @@ class TrainingData(NamedTuple):
         inputs_length: encoder positions of a row.
         targets_length: decoder positions of a row.
         inputs_eos: whether inputs end with the end-of-sequence id.
+        tasks: names of its tasks in the order of their numbers, empty where batches tell none.
     """
 
     source: BatchSource
@@ -32,6 +33,7 @@ class TrainingData(NamedTuple):
     inputs_length: int
     targets_length: int
     inputs_eos: bool
+    tasks: tuple[str, ...] = ()
 
 
 def rows_of_tokens(
@@ -130,7 +132,34 @@ def packed(settings: PackSettings, data_dir: str) -> TrainingData:
         inputs_length=settings.inputs_length,
         targets_length=settings.targets_length,
         inputs_eos=settings.inputs_eos,
+        tasks=tuple(task.name for task in dataset.manifest.tasks),
     )
+
+
+def eval_sets(
+    settings: PackSettings | Sequence[PackSettings] | None, data_dir: str, model: ModelConfig
+) -> list[EvalSet]:
+    """The packed sets whose loss is measured during training.
+
+    A task of two sets is named with the split of each.
+
+    Raises:
+        InputError: one is absent, incomplete or damaged.
+    """
+    if settings is None:
+        return []
+    several = [settings] if isinstance(settings, PackSettings) else list(settings)
+    sets = [for_model(packed(one, data_dir), model) for one in several]
+    names = [name for data in sets for name in data.tasks]
+    return [
+        EvalSet(
+            source=data.source,
+            tasks=tuple(
+                f"{name} ({one.split})" if names.count(name) > 1 else name for name in data.tasks
+            ),
+        )
+        for one, data in zip(several, sets, strict=True)
+    ]
 
 
 def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:

@@ -40,6 +40,7 @@ from instrux.evaluation.results import (
     write_results,
 )
 from instrux.evaluation.selection import EvaluationTask
+from instrux.models.several_processes import is_first, wait_for_all
 from instrux.progress import Progress, tell
 
 FORMAT = 1
@@ -94,26 +95,33 @@ def evaluate_tasks(
 ) -> EvaluationResults:
     """Evaluates the tasks that have not been evaluated yet, and writes `results.json`.
 
+    Of several processes all compute, the first one writes, and all return when it is done.
+
     Args:
         tasks: what to evaluate.
         open_reader: loads the model; called only if there is something to do.
         folder: the evaluation's folder.
         settings: what determines the predictions.
     """
-    for written in (folder, folder / "tasks", folder / "predictions"):
-        remove_partial_files(written)
+    if is_first():
+        for written in (folder, folder / "tasks", folder / "predictions"):
+            remove_partial_files(written)
+    wait_for_all(f"evaluate {folder}: looking for what is done")
     done = {task.name: _done(folder, task, settings) for task in tasks}
     to_do = [task for task in tasks if done[task.name] is None]
     if to_do:
         if len(to_do) < len(tasks):
             tell(f"evaluate: {len(tasks) - len(to_do)} of {len(tasks)} tasks are done already")
         done |= _evaluate_all(to_do, open_reader(), folder, settings)
+    wait_for_all(f"evaluate {folder}: all tasks are written")
     results = [
         dataclasses.replace(result, group=task.group)
         for task in tasks
         if (result := done[task.name]) is not None
     ]
-    return _finish(results, folder, settings, groups=[task.group for task in tasks])
+    finished = _finish(results, folder, settings, groups=[task.group for task in tasks])
+    wait_for_all(f"evaluate {folder}: the results are written")
+    return finished
 
 
 def _done(folder: Path, task: EvaluationTask, settings: EvaluationSettings) -> TaskResult | None:
@@ -152,8 +160,9 @@ def _evaluate_all(
             rank_choices=settings.rank_choices,
             on_done=on_done,
         )
-        write_predictions(predictions_path(folder, task.name), predictions)
-        write_results(_task_path(folder, task.name), result)
+        if is_first():
+            write_predictions(predictions_path(folder, task.name), predictions)
+            write_results(_task_path(folder, task.name), result)
         done[task.name] = result
     padding = _padding_share(reader.positions, reader.tokens)
     told = "" if padding is None else f", {padding:.0%} of the positions computed were padding"
@@ -375,7 +384,7 @@ def _finish(
         unchanged = False
     if unchanged:
         tell(f"evaluate: {path}: complete, skipped")
-    else:
+    elif is_first():
         write_results(path, made)
     return made
 

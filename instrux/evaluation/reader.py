@@ -13,6 +13,7 @@ from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
 from instrux.models import decoding, scoring
 from instrux.models.families import Model
+from instrux.models.several_processes import fetched
 
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
 _Batch = TypeVar("_Batch", bound=InputsBatch)
@@ -208,7 +209,7 @@ class Reader:
             waiting.append((batch, call(batch)))
             if len(waiting) > _IN_FLIGHT:
                 first, result = waiting.popleft()
-                yield first, np.asarray(result)
+                yield first, fetched(result)
         while waiting:
             first, result = waiting.popleft()
-            yield first, np.asarray(result)
+            yield first, fetched(result)

@@ -6,15 +6,15 @@ temporary name and renamed when it is whole, so a folder with a number for a nam
 """
 
 import contextlib
-import json
 import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
@@ -22,30 +22,25 @@ from instrux.data.selected_step import step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.models.families import Model, model_of
+from instrux.progress import tell
+from instrux.training.checkpoint_checks import (
+    CheckpointError,
+    DamagedCheckpointError,
+    check_can_write,
+    check_digests,
+    check_same_arrays,
+    first_line,
+    telling_damage,
+)
+from instrux.training.digests import Digest, digests
+from instrux.training.keeping import KeepBest, preservation_policy
+from instrux.training.position import Position
 from instrux.training.run_folder import RunDescription
 from instrux.training.train_step import TrainState
 
 CHECKPOINTS = "checkpoints"
-_GIB = 2**30
-
-
-class CheckpointError(InputError):
-    """A checkpoint cannot be written, found or read as what it should be."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands beside its arrays.
-
-    Attributes:
-        batches_read: batches of the training data that its updates consumed.
-        seconds: time spent training, over all sessions.
-        source: what an online data source needs to go on, JSON; empty for a packed set.
-    """
-
-    batches_read: int
-    seconds: float = 0.0
-    source: dict[str, Any] = field(default_factory=dict)
+_DAMAGED = "damaged"
+_SAVE_DTYPES = ("float32", "bfloat16")
 
 
 class Restored(NamedTuple):
@@ -75,7 +70,13 @@ class Checkpoints:
     """Writes and reads the checkpoints of one run."""
 
     def __init__(
-        self, model_dir: str | Path, *, keep: int = 1, keep_every_steps: int | None = None
+        self,
+        model_dir: str | Path,
+        *,
+        keep: int = 1,
+        keep_every_steps: int | None = None,
+        keep_best: KeepBest | None = None,
+        save_dtype: str = "float32",
     ):
         """Opens the folder for writing and removes what an interrupted write left in it.
 
@@ -83,12 +84,19 @@ class Checkpoints:
             model_dir: the run's folder.
             keep: how many of the newest checkpoints stay.
             keep_every_steps: checkpoints whose step divides by it stay for ever, None for none.
+            keep_best: which others stay for their metric, None for none.
+            save_dtype: of the parameters on disk, `float32` or `bfloat16`.
         """
+        if save_dtype not in _SAVE_DTYPES:
+            raise InputError(f"save_dtype is {save_dtype!r}; choose one of {_SAVE_DTYPES}.")
         if keep < 1:
             raise InputError(f"keep_checkpoints is {keep}; a run keeps at least its newest, 1.")
         self.folder = Path(model_dir).absolute() / CHECKPOINTS
+        self._keep_best, self._save_dtype = keep_best, save_dtype
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, keep_period=keep_every_steps, cleanup_tmp_directories=True
+            preservation_policy=preservation_policy(keep, keep_every_steps, keep_best),
+            best_fn=None if keep_best is None else keep_best.rank,
+            cleanup_tmp_directories=True,
         )
         self._manager = _manager(self.folder, options)
 
@@ -102,12 +110,19 @@ class Checkpoints:
         Raises:
             CheckpointError: the checkpoint is damaged or not of a run.
         """
-        with _telling_damage(self.folder / str(step)):
+        with telling_damage(self.folder / str(step)):
             args = ocp.args.Composite(position=ocp.args.JsonRestore())
-            return Position(**self._manager.restore(step, args=args)["position"])
+            return Position.of_json(self._manager.restore(step, args=args)["position"])
 
-    def save(self, state: TrainState, position: Position) -> None:
+    def save(
+        self, state: TrainState, position: Position, metrics: Mapping[str, float] | None = None
+    ) -> None:
         """Starts to write a checkpoint; returns once the arrays are copied off the device.
+
+        Args:
+            state: the state.
+            position: where the run stands; its digests are made here.
+            metrics: of the evaluation at this step, if there was one.
 
         Raises:
             CheckpointError: this one or the one before could not be written.
@@ -118,13 +133,31 @@ class Checkpoints:
             "step": state.step,
             "key": state.key,
         }
+        params = jax.tree.map(self._narrowed, state.params)
+        position = replace(position, digests=digests({"params": params, "train": train}))
         args = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
+            params=ocp.args.StandardSave(params),
             train=ocp.args.StandardSave(train),
-            position=ocp.args.JsonSave(asdict(position)),
+            position=ocp.args.JsonSave(position.to_json()),
         )
+        best = self._keep_best
+        kept = metrics if best is not None and metrics and best.metric in metrics else None
         with self._telling_failures():
-            self._manager.save(step, args=args, force=True)
+            self._manager.save(
+                step, args=args, force=True, metrics=None if kept is None else dict(kept)
+            )
+
+    def _narrowed(self, leaf: jax.Array) -> jax.Array:
+        return leaf.astype(self._save_dtype) if leaf.dtype == jnp.float32 else leaf
+
+    def check(self) -> None:
+        """Raises what went wrong in the background, if anything has.
+
+        Raises:
+            CheckpointError: the last checkpoint could not be written.
+        """
+        with self._telling_failures():
+            self._manager.check_for_errors()
 
     def wait(self) -> None:
         """Blocks until what was started is on disk."""
@@ -147,23 +180,67 @@ class Checkpoints:
         Raises:
             CheckpointError: there is none, it is of another model or optimiser, or it is damaged.
         """
-        step = _chosen_step(self._manager, self.folder, step)
+        step = _chosen_step(sorted(self._manager.all_steps()), self.folder, step)
         train = {
             "optimizer_state": abstract.optimizer_state,
             "step": abstract.step,
             "key": abstract.key,
         }
-        _check_same_arrays(self._manager, self.folder, step, "params", abstract.params)
-        _check_same_arrays(self._manager, self.folder, step, "train", train)
+        check_same_arrays(self._manager, self.folder, step, "params", abstract.params)
+        check_same_arrays(self._manager, self.folder, step, "train", train)
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(abstract.params),
             train=ocp.args.StandardRestore(train),
             position=ocp.args.JsonRestore(),
         )
-        with _telling_damage(self.folder / str(step)):
+        with telling_damage(self.folder / str(step)):
             read = self._manager.restore(step, args=args)
-            position = Position(**read["position"])
+            position = Position.of_json(read["position"])
+        arrays = {"params": read["params"], "train": read["train"]}
+        check_digests(self.folder / str(step), arrays, position.digests)
         return Restored(TrainState(params=read["params"], **read["train"]), position)
+
+    def restore_whole(
+        self, abstract: TrainState, *, on_damaged: Literal["stop", "previous"] = "stop"
+    ) -> Restored | None:
+        """Reads the newest checkpoint, None where there is none.
+
+        Args:
+            abstract: as in `restore`.
+            on_damaged: whether a damaged one ends the run, or is set aside for the one before.
+
+        Raises:
+            CheckpointError: as in `restore`; with `previous`, all of them are damaged.
+        """
+        if on_damaged not in ("stop", "previous"):
+            raise InputError(
+                f"on_damaged_checkpoint is {on_damaged!r}; choose 'stop' or 'previous'."
+            )
+        damaged = None
+        while (step := self.latest_step()) is not None:
+            try:
+                return self.restore(abstract, step)
+            except DamagedCheckpointError as error:
+                # What one of several processes cannot read, the others may have read.
+                if on_damaged == "stop" or jax.process_count() > 1:
+                    raise
+                damaged = error
+                tell(f"train: {error}")
+                self._set_aside(step)
+        if damaged is not None:
+            raise CheckpointError(
+                f"{self.folder}: every checkpoint is damaged; they lie in"
+                f" {self.folder.parent / _DAMAGED}. Start again in another MODEL_DIR."
+            ) from damaged
+        return None
+
+    def _set_aside(self, step: int) -> None:
+        aside = self.folder.parent / _DAMAGED / str(step)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        (self.folder / str(step)).rename(aside)
+        self._manager.reload()
+        tell(f"train: moved the damaged checkpoint of step {step} to {aside}")
 
     @contextlib.contextmanager
     def _telling_failures(self) -> Iterator[None]:
@@ -171,7 +248,7 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{self.folder}: the checkpoint could not be written ({_first_line(error)}); checkpoints"
+                f"{self.folder}: the checkpoint could not be written ({first_line(error)}); checkpoints"
                 " already there are whole. Free the disk or choose another MODEL_DIR."
             ) from error
 
@@ -187,36 +264,6 @@ def all_steps(model_dir: str | Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(step.name) for step in folder.iterdir() if step.name.isdigit())
-
-
-def check_can_write(model_dir: Path, state: Any) -> None:
-    """Checks, before time is spent on training, that checkpoints of `state` can be written.
-
-    Args:
-        model_dir: the run's folder; it is made.
-        state: a tree of arrays or of their shapes.
-
-    Raises:
-        CheckpointError: the folder cannot be made or written, or the disk is too full for one
-            checkpoint beside the last.
-    """
-    probe = model_dir / ".write_probe"
-    try:
-        model_dir.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
-        free = shutil.disk_usage(model_dir).free
-    except OSError as error:
-        raise CheckpointError(
-            f"{model_dir}: checkpoints cannot be written there ({error.strerror or error}); choose"
-            " another MODEL_DIR or mend its permissions."
-        ) from error
-    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    if free < needed:
-        raise CheckpointError(
-            f"{model_dir}: a checkpoint takes {needed / _GIB:.2f} GiB and the disk has"
-            f" {free / _GIB:.2f} GiB left; free it or choose another MODEL_DIR."
-        )
 
 
 def load_run(model_dir: str | Path, step: int | str | None = None) -> LoadedRun:
@@ -258,24 +305,40 @@ def load_params(
     Raises:
         InputError: there is none, it is of another model, or it is damaged.
     """
+    model_dir, number = resolved_step(checkpoint, step)
+    folder = model_dir / CHECKPOINTS
+    manager = _manager(folder, ocp.CheckpointManagerOptions(read_only=True))
+    try:
+        check_same_arrays(manager, folder, number, "params", abstract_params)
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract_params))
+        with telling_damage(folder / str(number)):
+            params = manager.restore(number, args=args)["params"]
+        check_digests(
+            folder / str(number), {"params": params}, _digests(manager, folder, number, "params")
+        )
+        return LoadedParams(params, number)
+    finally:
+        manager.close()
+
+
+def resolved_step(checkpoint: str | Path, step: int | str | None = None) -> tuple[Path, int]:
+    """The run's folder and the step that a checkpoint's path stands for.
+
+    Args:
+        checkpoint: a run's folder, or one of its step folders (`<run>/checkpoints/<step>`).
+        step: as in `load_params`.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
     path = Path(checkpoint).absolute()
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
-        folder, number = path.parent, int(path.name)
-    else:
-        folder, number = path / CHECKPOINTS, step_number(path, step)
-    if not folder.is_dir():
+        path, step = path.parent.parent, int(path.name)
+    if not (path / CHECKPOINTS).is_dir():
         raise CheckpointError(
             f"{checkpoint}: no checkpoints here; give a MODEL_DIR that was trained."
         )
-    manager = _manager(folder, ocp.CheckpointManagerOptions(read_only=True))
-    try:
-        number = _chosen_step(manager, folder, number)
-        _check_same_arrays(manager, folder, number, "params", abstract_params)
-        args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract_params))
-        with _telling_damage(folder / str(number)):
-            return LoadedParams(manager.restore(number, args=args)["params"], number)
-    finally:
-        manager.close()
+    return path, _chosen_step(all_steps(path), path / CHECKPOINTS, step_number(path, step))
 
 
 def save_run(model_dir: str | Path, description: RunDescription, params: Any, *, step: int) -> None:
@@ -297,7 +360,7 @@ def save_run(model_dir: str | Path, description: RunDescription, params: Any, *,
         manager.wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{model_dir}: the parameters could not be written ({_first_line(error)})."
+            f"{model_dir}: the parameters could not be written ({first_line(error)})."
         ) from error
     finally:
         manager.close()
@@ -317,8 +380,19 @@ def _manager(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.Checkpo
         raise CheckpointError(f"{folder}: cannot be opened ({error.strerror or error}).") from error
 
 
-def _chosen_step(manager: ocp.CheckpointManager, folder: Path, step: int | None) -> int:
-    steps = sorted(manager.all_steps())
+def _digests(
+    manager: ocp.CheckpointManager, folder: Path, step: int, item: str
+) -> dict[str, Digest]:
+    """The digests of an item's arrays; none where parameters were saved alone."""
+    if not (folder / str(step) / "position").is_dir():
+        return {}
+    with telling_damage(folder / str(step)):
+        args = ocp.args.Composite(position=ocp.args.JsonRestore())
+        stored = Position.of_json(manager.restore(step, args=args)["position"]).digests
+    return {name: digest for name, digest in stored.items() if name.startswith(f"{item}/")}
+
+
+def _chosen_step(steps: Sequence[int], folder: Path, step: int | None) -> int:
     if not steps:
         raise CheckpointError(f"{folder}: holds no complete checkpoint.")
     if step is None:
@@ -326,61 +400,6 @@ def _chosen_step(manager: ocp.CheckpointManager, folder: Path, step: int | None)
     if step not in steps:
         raise CheckpointError(f"{folder}: no checkpoint of step {step}; there are {steps}.")
     return step
-
-
-def _check_same_arrays(
-    manager: ocp.CheckpointManager, folder: Path, step: int, item: str, wanted: Any
-) -> None:
-    """Compares names and shapes before any array is read."""
-    with _telling_damage(folder / str(step)):
-        stored_items = manager.item_metadata(step)
-        stored_tree = stored_items[item] if item in stored_items else None
-    if stored_tree is None:
-        raise CheckpointError(
-            f"{folder / str(step)}: holds no {item!r}, so it cannot be resumed; name it in"
-            " INITIAL_CHECKPOINT_PATH to start from its parameters."
-        )
-    stored, expected = _shapes(stored_tree.tree), _shapes(wanted)
-    for name in sorted(stored.keys() | expected.keys()):
-        here, there = expected.get(name), stored.get(name)
-        if here != there:
-            raise CheckpointError(
-                f"{folder / str(step)}: {item}/{name} is {_worded(there)} in the checkpoint and"
-                f" {_worded(here)} in this run; the model, the optimiser or what is frozen differs."
-            )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-    return {_path_name(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
-
-
-def _path_name(path: tuple[Any, ...]) -> str:
-    # A field of a named tuple is stored as a key of a dictionary, an entry of a tuple as an index.
-    return "/".join(
-        str(next(getattr(key, name) for name in ("key", "name", "idx") if hasattr(key, name)))
-        for key in path
-    )
-
-
-def _worded(shape: tuple[int, ...] | None) -> str:
-    return "absent" if shape is None else f"of shape {list(shape)}"
-
-
-@contextlib.contextmanager
-def _telling_damage(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{folder}: the checkpoint is damaged ({_first_line(error)}); remove this folder to go back"
-            " to the one before."
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
 
 
 def _with_sharding(shapes: Any, sharding: Any) -> Any:

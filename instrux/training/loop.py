@@ -2,94 +2,39 @@
 
 The loop dispatches step n+1 before it reads the metrics of step n, so the device never waits for
 the host; it reads every step's metrics all the same, one step late, and notices a loss that is not
-finite before anything of it is saved.
+finite or out of line before anything of it is saved.
 """
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
+from instrux.data.packed_rows import TASK_IDS
 from instrux.errors import InputError
-from instrux.progress import Progress, duration, tell
+from instrux.progress import tell
 from instrux.training.checkpoints import Checkpoints, Position
 from instrux.training.flops import StepFlops
-from instrux.training.metrics_log import MetricsLog
-from instrux.training.program import Program
+from instrux.training.loop_settings import BatchSource, EvalSet, LoopSettings
+from instrux.training.metrics_log import Value
+from instrux.training.processes import Agreement, Wishes
+from instrux.training.profiling import Profiler
+from instrux.training.program import Program, TaskLosses
 from instrux.training.signals import StopSignal
+from instrux.training.spikes import LossWatch
+from instrux.training.step_log import StepLog
+from instrux.training.trackers import Tracker
 from instrux.training.train_step import StepMetrics, TrainState
 
-_AGREE_EVERY_STEPS = 16  # how often several processes ask each other whether to stop
+OnNonfinite = Literal["stop", "skip", "roll_back"]
 
 
 class NonFiniteLossError(InputError):
-    """The loss or a gradient is not finite; nothing of the step was kept."""
-
-
-class BatchSource(Protocol):
-    """Training data: batch k is a function of the data, the seed and k."""
-
-    def batches(
-        self,
-        batch_size: int,
-        seed: int,
-        start_step: int = 0,
-        process_index: int = 0,
-        process_count: int = 1,
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Gives this process's rows of the batches from `start_step` on, for ever."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """When the loop does what.
-
-    Attributes:
-        train_steps: updates of the whole run.
-        seed: of the data's order; parameters and dropout have it from `Program`.
-        checkpoint_every_steps: steps between checkpoints; the last step always has one.
-        keep_checkpoints: how many of the newest stay.
-        keep_every_steps: checkpoints at its multiples stay for ever, None for none.
-        log_every_steps: steps between lines of metrics; the first and the last have one.
-        eval_every_steps: steps between evaluations of the loss, None for none.
-        eval_batches: batches of one such evaluation.
-        max_seconds: training time of the whole run after which it ends early, None for no limit.
-        max_skipped_steps: with `skip`, so many steps in a row that are not finite end the run.
-        tensorboard: whether to write TensorBoard events.
-    """
-
-    train_steps: int
-    seed: int = 0
-    checkpoint_every_steps: int = 1000
-    keep_checkpoints: int = 1
-    keep_every_steps: int | None = None
-    log_every_steps: int = 10
-    eval_every_steps: int | None = None
-    eval_batches: int = 10
-    max_seconds: float | None = None
-    max_skipped_steps: int = 20
-    tensorboard: bool = True
-
-    def __post_init__(self) -> None:
-        for name in (
-            "train_steps",
-            "checkpoint_every_steps",
-            "log_every_steps",
-            "eval_every_steps",
-            "eval_batches",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; it must be 1 or more.")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise InputError(f"max_seconds is {self.max_seconds}; it must be above 0, or None.")
+    """The loss or a gradient is not finite, or the loss out of line; nothing of it was saved."""
 
 
 class TrainResult(NamedTuple):
@@ -113,8 +58,18 @@ class TrainResult(NamedTuple):
 
 class _Dispatched(NamedTuple):
     step: int
+    batches_read: int
     metrics: StepMetrics
-    evaluation: Any  # sums on the devices, or None
+    evaluation: list[Any]  # sums on the devices, a pair for each set
+    task_losses: TaskLosses | None
+
+
+class _RollBackError(Exception):
+    """Asks the loop to go back to the last checkpoint, past the batch of this step."""
+
+    def __init__(self, step: int, batches_read: int, what: str) -> None:
+        super().__init__(what)
+        self.step, self.batches_read, self.what = step, batches_read, what
 
 
 class Session:
@@ -129,10 +84,12 @@ class Session:
         model_dir: Path,
         state: TrainState,
         position: Position,
-        on_nonfinite: Literal["stop", "skip"],
+        on_nonfinite: OnNonfinite,
         flops: StepFlops,
         peak_flops_per_second: float | None,
-        eval_source: BatchSource | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        tasks: Sequence[str] = (),
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """Takes up a run.
 
@@ -143,33 +100,45 @@ class Session:
             model_dir: the run's folder.
             state: the state to go on from.
             position: where the run stands.
-            on_nonfinite: what a step does whose loss is not finite.
+            on_nonfinite: what is done about a step whose loss is not finite.
             flops: cost of a position.
             peak_flops_per_second: of all devices together, None where unknown.
-            eval_source: held-out rows, read from their start at every evaluation.
+            eval_sets: held-out rows.
+            tasks: names of the training data's tasks in the order of their numbers.
+            trackers: get every line of metrics; closed at the end.
         """
         self._program, self._settings, self._checkpoints = program, settings, checkpoints
         self._state, self._on_nonfinite = state, on_nonfinite
-        self._flops, self._peak = flops, peak_flops_per_second
-        self._eval_source = eval_source
-        self._step = position.batches_read
+        self._eval_sets, self._tasks = eval_sets, tasks
+        self._step = int(state.step)
+        self._batches_read = position.batches_read
         self._seconds_before = position.seconds
-        self._log = None
-        if jax.process_index() == 0:
-            self._log = MetricsLog(
-                model_dir, resumed_at=self._step, tensorboard=settings.tensorboard
-            )
+        spikes = settings.spikes
+        self._watch = None if spikes is None else LossWatch(spikes, position.recent_losses)
+        self._log = StepLog(
+            model_dir,
+            resumed_at=self._step,
+            train_steps=settings.train_steps,
+            tensorboard=settings.tensorboard,
+            flops=flops,
+            peak_flops_per_second=peak_flops_per_second,
+            trackers=trackers,
+        )
+        self._profiler = Profiler(model_dir, settings.profile)
         self._saved_step = self._step if self._step else None
-        self._skipped_in_a_row = 0
+        self._left_out_in_a_row = self._roll_backs = 0
+        self._spiking = False
+        self._evaluated: tuple[int, dict[str, float]] = (0, {})
         self._loss: float | None = None
-        self._rate = _Rate()
-        self._progress: Progress | None = None
+        self._signal: int | None = None
+        self._profile_asked = False
+        self._agreement = Agreement()
 
     def run(self, source: BatchSource) -> TrainResult:
         """Trains until the run is complete or a signal asks to stop; the last state is saved.
 
         Raises:
-            NonFiniteLossError: a loss was not finite, and the settings say to stop.
+            NonFiniteLossError: a loss was not finite or out of line, and the settings say to stop.
             CheckpointError: a checkpoint could not be written.
         """
         self._started = time.monotonic()
@@ -178,183 +147,241 @@ class Session:
                 reason = self._train(source, stop)
                 self._save()
             finally:
+                self._profiler.close()
                 self._checkpoints.close()
-                if self._log is not None:
-                    self._log.close()
-        if self._progress is not None:
-            self._progress.finish(f"at step {self._step:,}, {self._detail()}")
-        number = stop.number if reason == "signal" else None
-        return TrainResult(self._step, reason, self._seconds(), self._loss, number)
+                self._log.close()
+        seconds = self._seconds()
+        self._log.finish(self._step, self._loss, stopped=reason, seconds=seconds)
+        return TrainResult(self._step, reason, seconds, self._loss, self._signal)
 
     def _train(
         self, source: BatchSource, stop: StopSignal
     ) -> Literal["train_steps", "max_seconds", "signal"]:
+        while True:
+            try:
+                return self._train_on(self._batches(source), stop)
+            except _RollBackError as asked:
+                self._roll_back(asked)
+
+    def _batches(self, source: BatchSource) -> Iterator[dict[str, np.ndarray]]:
         share = self._program.share
-        batches = source.batches(
-            self._program.batch_size, self._settings.seed, self._step, share.index, share.count
-        )
+        place = (self._program.batch_size, self._settings.seed, self._batches_read)
+        more: dict[str, Any] = {}
+        if self._settings.task_loss_every_steps is not None:
+            more["task_ids"] = True
+        return source.batches(*place, share.index, share.count, **more)
+
+    def _train_on(
+        self, batches: Iterator[dict[str, np.ndarray]], stop: StopSignal
+    ) -> Literal["train_steps", "max_seconds", "signal"]:
         dispatched: _Dispatched | None = None
         while self._step < self._settings.train_steps:
-            self._state, metrics = self._program.step(self._state, next(batches))
-            self._step += 1
-            before, dispatched = dispatched, _Dispatched(self._step, metrics, self._evaluate())
+            before, dispatched = dispatched, self._dispatch(batches)
             if before is not None:
                 self._read(before)
-            reason = self._reason_to_stop(stop)
+            self._profiler.after(self._step, dispatched.metrics.loss)
+            wishes = self._wishes(stop)
+            reason = "signal" if wishes.signal else "max_seconds" if wishes.timed_out else None
+            if wishes.profile:
+                self._profiler.start(self._step + 1)
             if reason is not None or self._step % self._settings.checkpoint_every_steps == 0:
                 self._read(dispatched)
                 dispatched = None
                 self._save()
             if reason is not None:
+                self._signal = wishes.signal or None
                 return reason
         if dispatched is not None:
             self._read(dispatched)
         return "train_steps"
 
+    def _dispatch(self, batches: Iterator[dict[str, np.ndarray]]) -> _Dispatched:
+        """Starts the next step, and what else is due with it."""
+        number = self._step + 1
+        self._profiler.before(number)
+        asked = time.monotonic()
+        batch = dict(next(batches))
+        self._log.waited(time.monotonic() - asked)
+        task_ids = batch.pop(TASK_IDS, None)
+        every = self._settings.task_loss_every_steps
+        task_losses = None
+        if every is not None and task_ids is not None and (number % every == 0 or number == 1):
+            task_losses = self._program.task_losses(
+                self._state.params, batch, task_ids, len(self._tasks)
+            )
+        limit = math.inf
+        if self._watch is not None and self._action_on_spike == "skip":
+            limit = self._watch.limit(number)
+        self._state, metrics = self._program.step(self._state, batch, limit)
+        self._step, self._batches_read = number, self._batches_read + 1
+        return _Dispatched(number, self._batches_read, metrics, self._evaluate(), task_losses)
+
+    @property
+    def _action_on_spike(self) -> str:
+        return "tell" if self._settings.spikes is None else self._settings.spikes.action
+
     def _read(self, dispatched: _Dispatched) -> None:
         """Waits for a step's metrics, checks and logs them."""
         metrics = StepMetrics(*map(float, jax.device_get(dispatched.metrics)))
         self._loss = metrics.loss
-        self._rate.count(metrics)
-        if metrics.finite:
-            self._skipped_in_a_row = 0
+        self._log.count(metrics)
         settings, step = self._settings, dispatched.step
+        limit = math.inf if self._watch is None else self._watch.limit(step)
+        out_of_line = bool(metrics.finite) and metrics.loss > limit
+        if self._watch is not None and metrics.finite and metrics.kept:
+            self._watch.add(step, metrics.loss)
         if (
             step % settings.log_every_steps == 0
             or step in (1, settings.train_steps)
-            or dispatched.evaluation is not None
+            or dispatched.evaluation
+            or dispatched.task_losses is not None
             or not metrics.finite
+            or out_of_line
         ):
-            self._write(step, metrics, dispatched.evaluation)
+            self._log.write(step, metrics, self._seconds(), self._more(dispatched))
+            self._checkpoints.check()
         if not metrics.finite:
-            self._handle_nonfinite(step)
-        self._show(step)
+            self._handle_nonfinite(dispatched)
+        elif out_of_line:
+            self._handle_spike(dispatched, metrics.loss, limit)
+        else:
+            self._left_out_in_a_row, self._spiking = 0, False
+        self._log.show(step, self._loss)
 
-    def _write(self, step: int, metrics: StepMetrics, evaluation: Any) -> None:
-        if self._log is None:
-            return
-        tokens, work = self._rate.per_second(self._flops)
-        values: dict[str, float | None] = {
-            "loss": metrics.loss,
-            "z_loss": metrics.z_loss,
-            "accuracy": metrics.accuracy,
-            "tokens_per_second": tokens,
-            "model_flops_utilisation": work / self._peak if work and self._peak else None,
-            "padding_share": metrics.padding_share,
-            "gradient_norm": metrics.gradient_norm,
-            "parameter_norm": metrics.parameter_norm,
-            "learning_rate": metrics.learning_rate,
-            "seconds": self._seconds(),
-        }
-        if evaluation is not None:
-            sums = jax.device_get(evaluation)
-            weight = max(float(sums.weight), 1.0)
-            values["eval_loss"] = float(sums.nll) / weight
-            values["eval_accuracy"] = float(sums.correct) / weight
-        self._log.write(step, values)
+    def _more(self, dispatched: _Dispatched) -> dict[str, Value]:
+        """What a line tells beside the step's own metrics."""
+        more: dict[str, Value] = {}
+        if left_out := dispatched.batches_read - dispatched.step:
+            more["batches_left_out"] = float(left_out)
+        if dispatched.task_losses is not None:
+            more["task_loss"] = dispatched.task_losses.by_name(self._tasks)
+        if dispatched.evaluation:
+            evaluated = self._read_evaluation(dispatched.evaluation)
+            numbers = {k: v for k, v in evaluated.items() if isinstance(v, float)}
+            self._evaluated = (dispatched.step, numbers)
+            more |= evaluated
+        return more
 
-    def _handle_nonfinite(self, step: int) -> None:
-        self._skipped_in_a_row += 1
-        kept = (
-            "no checkpoint was written yet"
-            if self._saved_step is None
-            else (f"the checkpoint of step {self._saved_step} is kept")
-        )
+    def _read_evaluation(self, evaluation: list[Any]) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        sums = [jax.device_get(of_set) for of_set, _ in evaluation]
+        weight = max(sum(float(of_set.weight) for of_set in sums), 1.0)
+        values["eval_loss"] = sum(float(of_set.nll) for of_set in sums) / weight
+        values["eval_accuracy"] = sum(float(of_set.correct) for of_set in sums) / weight
+        by_task: dict[str, float] = {}
+        for held_out, (_, task_losses) in zip(self._eval_sets, evaluation, strict=True):
+            if task_losses is not None:
+                by_task |= task_losses.by_name(held_out.tasks)
+        if by_task:
+            values["eval_task_loss"] = by_task
+        return values
+
+    def _handle_nonfinite(self, dispatched: _Dispatched) -> None:
+        what = f"step {dispatched.step}: the loss or a gradient is not finite"
+        if self._on_nonfinite == "roll_back":
+            raise _RollBackError(dispatched.step, dispatched.batches_read, what)
         if self._on_nonfinite == "stop":
             raise NonFiniteLossError(
-                f"step {step}: the loss or a gradient is not finite; {kept}. Lower the learning rate,"
-                " look at the data, or set on_nonfinite='skip'."
+                f"{what}; {self._kept()}. Lower the learning rate, look at the data, or set"
+                " on_nonfinite='skip'."
             )
-        tell(f"train: step {step} is not finite: the parameters stay as they were")
-        if self._skipped_in_a_row >= self._settings.max_skipped_steps:
+        tell(f"train: step {dispatched.step} is not finite: the parameters stay as they were")
+        self._count_left_out(dispatched.step, "were not finite")
+
+    def _handle_spike(self, dispatched: _Dispatched, loss: float, limit: float) -> None:
+        what = f"step {dispatched.step}: the loss is {loss:.4f}, out of line (above {limit:.4f})"
+        action = self._action_on_spike
+        if action == "roll_back":
+            raise _RollBackError(dispatched.step, dispatched.batches_read, what)
+        if action == "stop":
             raise NonFiniteLossError(
-                f"step {step}: {self._skipped_in_a_row} steps in a row were not finite; {kept}. Lower"
+                f"{what}; {self._kept()}. Lower the learning rate, look at the data, or set"
+                " Spikes.action='skip' or 'roll_back'."
+            )
+        if action == "skip":
+            tell(f"train: {what}: the parameters stay as they were")
+            self._count_left_out(dispatched.step, "were out of line")
+        elif not self._spiking:
+            tell(f"train: {what}")
+        self._spiking = True
+
+    def _count_left_out(self, step: int, why: str) -> None:
+        self._left_out_in_a_row += 1
+        if self._left_out_in_a_row >= self._settings.max_skipped_steps:
+            raise NonFiniteLossError(
+                f"step {step}: {self._left_out_in_a_row} steps in a row {why}; {self._kept()}. Lower"
                 " the learning rate or look at the data."
             )
 
-    def _evaluate(self) -> Any:
-        """Dispatches the evaluation that is due after this step; None where none is."""
-        every = self._settings.eval_every_steps
-        if self._eval_source is None or every is None:
-            return None
-        if self._step % every and self._step != self._settings.train_steps:
-            return None
-        share = self._program.share
-        batches = self._eval_source.batches(
-            self._program.batch_size, 0, 0, share.index, share.count
+    def _kept(self) -> str:
+        if self._saved_step is None:
+            return "no checkpoint was written yet"
+        return f"the checkpoint of step {self._saved_step} is kept"
+
+    def _roll_back(self, asked: _RollBackError) -> None:
+        """Goes on from the last checkpoint with the batches behind the bad one."""
+        self._roll_backs += 1
+        if self._saved_step is None or self._roll_backs > self._settings.max_roll_backs:
+            told = f"rolled back {self._roll_backs - 1} times since" if self._saved_step else "and"
+            raise NonFiniteLossError(
+                f"{asked.what}; {told} {self._kept()}. Lower the learning rate or look at the data."
+            )
+        self._checkpoints.wait()
+        restored = self._checkpoints.restore(self._program.abstract_state, self._saved_step)
+        self._state, self._step = restored.state, self._saved_step
+        self._batches_read = asked.batches_read
+        if self._watch is not None:
+            self._watch.forget_after(self._step)
+        self._log.roll_back(self._step)
+        left_out = self._batches_read - restored.position.batches_read
+        tell(
+            f"train: {asked.what}: back to the checkpoint of step {self._step}, past the"
+            f" {left_out} batches since"
         )
-        sums = [
-            self._program.evaluate(self._state.params, next(batches))
-            for _ in range(self._settings.eval_batches)
-        ]
-        return jax.tree.map(lambda *values: sum(values[1:], start=values[0]), *sums)
+
+    def _evaluate(self) -> list[Any]:
+        """Dispatches the evaluation that is due after this step: a pair of sums for each set."""
+        every = self._settings.eval_every_steps
+        if every is None or (self._step % every and self._step != self._settings.train_steps):
+            return []
+        return [self._evaluate_on(held_out) for held_out in self._eval_sets]
+
+    def _evaluate_on(self, held_out: EvalSet) -> tuple[Any, TaskLosses | None]:
+        share, by_task = self._program.share, self._settings.eval_by_task
+        place = (self._program.batch_size, 0, 0, share.index, share.count)
+        more: dict[str, Any] = {"task_ids": True} if by_task else {}
+        batches = held_out.source.batches(*place, **more)
+        sums, task_losses = [], None
+        for _ in range(self._settings.eval_batches):
+            batch = dict(next(batches))
+            task_ids = batch.pop(TASK_IDS, None)
+            sums.append(self._program.evaluate(self._state.params, batch))
+            if task_ids is not None:
+                found = self._program.task_losses(
+                    self._state.params, batch, task_ids, len(held_out.tasks)
+                )
+                task_losses = found if task_losses is None else task_losses.plus(found)
+        return jax.tree.map(lambda *values: sum(values[1:], start=values[0]), *sums), task_losses
 
     def _save(self) -> None:
         if self._step == self._saved_step or self._step == 0:
             return
-        self._checkpoints.save(self._state, Position(self._step, self._seconds()))
-        self._saved_step = self._step
+        recent = [] if self._watch is None else self._watch.recent()
+        position = Position(self._batches_read, self._seconds(), recent_losses=recent)
+        step, metrics = self._evaluated
+        self._checkpoints.save(self._state, position, metrics if step == self._step else None)
+        self._saved_step, self._roll_backs = self._step, 0
 
-    def _reason_to_stop(self, stop: StopSignal) -> Literal["max_seconds", "signal"] | None:
+    def _wishes(self, stop: StopSignal) -> Wishes:
+        """What all processes are to do after this step."""
         limit = self._settings.max_seconds
-        signalled = stop.number is not None
         timed_out = limit is not None and self._seconds() >= limit
-        if jax.process_count() > 1:
-            # Every process must leave the loop at the same step, or the others wait for ever.
-            if self._step % _AGREE_EVERY_STEPS:
-                return None
-            answers = multihost_utils.process_allgather(np.array([signalled, timed_out]))
-            by_process = np.reshape(answers, (-1, 2))
-            signalled, timed_out = bool(by_process[:, 0].any()), bool(by_process[:, 1].any())
-        return "signal" if signalled else "max_seconds" if timed_out else None
+        self._profile_asked |= self._profiler.asked() or stop.profile_asked()
+        own = Wishes(stop.number or 0, timed_out, self._profile_asked)
+        agreed = self._agreement.of(own, self._step)
+        if agreed.profile:
+            self._profile_asked = False
+        return agreed
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
-
-    def _show(self, step: int) -> None:
-        if jax.process_index() != 0:
-            return
-        if self._progress is None:
-            # The first step compiles; the rate of the rest is what tells the time left.
-            took = duration(time.monotonic() - self._started)
-            tell(f"train: step {step} of {self._settings.train_steps:,}, ready after {took}")
-            total = self._settings.train_steps
-            self._progress = Progress("train", total=total, unit="steps", start=step)
-        self._progress.update(step, self._detail())
-
-    def _detail(self) -> str:
-        loss = (
-            "none" if self._loss is None or not math.isfinite(self._loss) else f"{self._loss:.4f}"
-        )
-        tokens = f"{self._rate.latest:,.0f} tokens/s" if self._rate.latest else "compiling"
-        return f"loss {loss}, {tokens}"
-
-
-class _Rate:
-    """Tokens and arithmetic done since the last line of metrics.
-
-    Attributes:
-        latest: tokens a second over the last span, None before the first.
-    """
-
-    def __init__(self) -> None:
-        self.latest: float | None = None
-        self._since: float | None = None
-        self._encoder = self._decoder = 0.0
-
-    def count(self, metrics: StepMetrics) -> None:
-        """Adds a step's tokens."""
-        if self._since is None:
-            return
-        self._encoder += metrics.encoder_tokens
-        self._decoder += metrics.decoder_tokens
-
-    def per_second(self, flops: StepFlops) -> tuple[float | None, float | None]:
-        """Tokens and FLOPs a second since the last call; None for the first, which compiled."""
-        now, since = time.monotonic(), self._since
-        encoder, decoder = self._encoder, self._decoder
-        self._since, self._encoder, self._decoder = now, 0.0, 0.0
-        if since is None or now <= since:
-            return None, None
-        self.latest = (encoder + decoder) / (now - since)
-        return self.latest, flops.total(encoder, decoder) / (now - since)

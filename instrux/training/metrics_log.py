@@ -7,19 +7,26 @@ Keys of a line (T5X users: values are of the step itself, not means since the la
 - tokens_per_second: input and target tokens without padding, since the line before.
 - model_flops_utilisation: share of the devices' peak, see `flops`; null where the peak is unknown.
 - padding_share: share of the batch's positions that hold padding.
+- data_wait_share: share of the time since the line before that was spent waiting for batches.
 - gradient_norm, parameter_norm, learning_rate.
+- host_memory_gib, device_memory_gib: most held by the process, and on one of its devices (null on
+  a CPU).
 - seconds: time spent training, over all sessions of the run.
 - eval_loss, eval_accuracy: only on steps that evaluate.
+- task_loss, eval_task_loss: task -> negative log-likelihood a target token, where asked for.
+- batches_left_out: batches that a rolled back run went past, only where there are any.
 """
 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from instrux.errors import InputError
+
+Value = float | None | Mapping[str, float]
 
 
 class MetricsLog:
@@ -38,15 +45,21 @@ class MetricsLog:
         self._file = self._path.open("a", encoding="utf-8")
         self._writer = _event_writer(folder, resumed_at) if tensorboard else None
 
-    def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Writes one step's values; what is None or not finite is null in JSON."""
+    def write(self, step: int, values: Mapping[str, Value]) -> dict[str, float]:
+        """Writes one step's values; what is None or not finite is null in JSON.
+
+        Returns:
+            The values as TensorBoard has them: numbers alone, those of a group as `group/name`.
+        """
         line = {"step": step} | {name: _finite(value) for name, value in values.items()}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+        del line["step"]
+        numbers = dict(_numbers(line))
         if self._writer is not None:
-            for name, value in line.items():
-                if name != "step" and value is not None:
-                    self._writer.add_scalar(f"train/{name}", value, step)
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, step)
+        return numbers
 
     def close(self) -> None:
         """Flushes both files."""
@@ -89,8 +102,18 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     return values
 
 
-def _finite(value: float | None) -> float | None:
+def _finite(value: Value) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}/{of}", v) for of, v in value.items() if v is not None)
+        elif value is not None:
+            yield f"train/{name}", value
 
 
 def _event_writer(folder: Path, resumed_at: int) -> Any:

@@ -1,8 +1,9 @@
 """What runs on the devices: initialisation, the training step and evaluation, sharded and compiled."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from instrux.data.packed_rows import TASK_IDS
 from instrux.models import losses
 from instrux.models.families import Model
 from instrux.training import mesh as meshes
@@ -22,6 +24,31 @@ from instrux.training.train_step import (
     init_state,
     make_train_step,
 )
+
+
+class TaskLosses(NamedTuple):
+    """Sums by task over target tokens, float32 `[tasks]` on the devices.
+
+    Attributes:
+        nll: negative log-likelihood.
+        weight: number of tokens.
+    """
+
+    nll: jax.Array
+    weight: jax.Array
+
+    def plus(self, other: "TaskLosses") -> "TaskLosses":
+        """The sums of both."""
+        return TaskLosses(self.nll + other.nll, self.weight + other.weight)
+
+    def by_name(self, names: Sequence[str]) -> dict[str, float]:
+        """The loss a token of the tasks that have one, in the order of `names`."""
+        nll, weight = jax.device_get(self)
+        return {
+            name: float(nll[number]) / float(weight[number])
+            for number, name in enumerate(names)
+            if weight[number] > 0
+        }
 
 
 class Program:
@@ -81,6 +108,10 @@ class Program:
             functools.partial(_evaluation_sums, model, z_loss=settings.z_loss), out_shardings=copied
         )
 
+        self._task_losses = jax.jit(
+            functools.partial(_task_sums, model), static_argnums=2, out_shardings=copied
+        )
+
     def init(self) -> TrainState:
         """The state at step 0 with random parameters, made in place on the devices."""
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
@@ -102,14 +133,31 @@ class Program:
         return self._call(make, params)
 
     def step(
-        self, state: TrainState, batch: Mapping[str, np.ndarray]
+        self, state: TrainState, batch: Mapping[str, np.ndarray], loss_limit: float = math.inf
     ) -> tuple[TrainState, StepMetrics]:
-        """Dispatches one update and returns at once; `state` must not be used again."""
-        return self._call(self._step, state, self._place(batch))
+        """Dispatches one update and returns at once; `state` must not be used again.
+
+        A step whose loss is above `loss_limit` leaves the parameters as they were.
+        """
+        return self._call(self._step, state, self._place(batch), np.float32(loss_limit))
 
     def evaluate(self, params: Any, batch: Mapping[str, np.ndarray]) -> losses.Loss:
         """Dispatches the loss of one batch without dropout; sums."""
         return self._call(self._evaluate, params, self._place(batch))
+
+    def task_losses(
+        self, params: Any, batch: Mapping[str, np.ndarray], task_ids: np.ndarray, num_tasks: int
+    ) -> "TaskLosses":
+        """Dispatches the loss of one batch by task, without dropout.
+
+        Args:
+            params: the parameters.
+            batch: the batch's features.
+            task_ids: int `[batch, length]`, the task of every target position, -1 for none.
+            num_tasks: task ids are below it.
+        """
+        placed = self._place({**batch, TASK_IDS: task_ids})
+        return TaskLosses(*self._call(self._task_losses, params, placed, num_tasks))
 
     def _place(self, batch: Mapping[str, np.ndarray]) -> Batch:
         return meshes.place_batch(self._batch_sharding, batch, self.batch_size)
@@ -137,3 +185,23 @@ def _evaluation_sums(model: Model, params: Any, batch: Batch, *, z_loss: float) 
         model, params, dict(batch), z_loss=z_loss, label_smoothing=0.0, dropout_key=None
     )
     return jax.tree.map(lambda value: value.astype(jnp.float32), sums)
+
+
+def _task_sums(
+    model: Model, params: Any, batch: Batch, num_tasks: int
+) -> tuple[jax.Array, jax.Array]:
+    features = dict(batch)
+    task_ids = features.pop(TASK_IDS)
+    hidden, targets, weights = model.loss_inputs(params, features, dropout_key=None)
+    hidden, kernel = model.logits_projection(params, hidden)
+    found = losses.log_probabilities(
+        hidden, kernel, targets, chunk_mib=model.config.logits_chunk_mib
+    )
+    # Padding's id is -1; its weight is 0, so that it may count for any task.
+    ids = jnp.maximum(task_ids, 0).ravel()
+    sums = (
+        jax.ops.segment_sum((values * weights).ravel(), ids, num_segments=num_tasks)
+        for values in (-found, jnp.ones_like(found))
+    )
+    nll, weight = sums
+    return nll, weight

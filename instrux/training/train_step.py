@@ -55,7 +55,8 @@ class StepSettings:
         label_smoothing: probability mass spread over the whole vocabulary.
         dropout: whether the model's dropout is on.
         on_nonfinite: `stop` ends the run at a loss or gradient that is not finite; `skip` leaves
-            the parameters as they were and goes on.
+            the parameters as they were and goes on; `roll_back` goes back to the last checkpoint
+            and on with the batches behind the bad one.
         freezing: which parameters are trained.
     """
 
@@ -63,14 +64,14 @@ class StepSettings:
     z_loss: float = 1e-4
     label_smoothing: float = 0.0
     dropout: bool = True
-    on_nonfinite: Literal["stop", "skip"] = "stop"
+    on_nonfinite: Literal["stop", "skip", "roll_back"] = "stop"
     freezing: Freezing = TRAIN_ALL
 
     def __post_init__(self) -> None:
-        if self.on_nonfinite not in ("stop", "skip"):
+        if self.on_nonfinite not in ("stop", "skip", "roll_back"):
             raise InputError(
-                f"on_nonfinite is {self.on_nonfinite!r}; choose 'stop' or 'skip' (a step whose loss is"
-                " not finite)."
+                f"on_nonfinite is {self.on_nonfinite!r}; choose 'stop', 'skip' or 'roll_back' (a step"
+                " whose loss is not finite)."
             )
         if not 0 <= self.label_smoothing < 1:
             raise InputError(
@@ -94,7 +95,9 @@ class StepMetrics(NamedTuple):
             prompts.
         decoder_tokens: target positions that hold a token.
         padding_share: share of all positions that hold padding.
-        finite: 1.0 where loss and gradient were finite and the parameters were updated, else 0.0.
+        finite: 1.0 where loss and gradient were finite, else 0.0.
+        kept: 1.0 where the parameters were updated: the step is finite, and its loss at most the
+            limit.
     """
 
     loss: Scalar
@@ -107,9 +110,10 @@ class StepMetrics(NamedTuple):
     decoder_tokens: Scalar
     padding_share: Scalar
     finite: Scalar
+    kept: Scalar
 
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[..., tuple[TrainState, StepMetrics]]
 
 
 def init_state(
@@ -146,13 +150,17 @@ def make_train_step(
     learning_rate: optax.Schedule,
     settings: StepSettings,
 ) -> TrainStep:
-    """Gives the function `(state, batch) -> (state, metrics)`, to be jitted by the caller.
+    """Gives the function `(state, batch, loss_limit) -> (state, metrics)`, to be jitted.
 
+    A step whose loss is above `loss_limit` leaves the parameters as they were; without it there is
+    no limit.
     The optimiser is one for the parameters that `settings.freezing` says are trained.
     """
     freezing = settings.freezing
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+    def train_step(
+        state: TrainState, batch: Batch, loss_limit: Scalar = jnp.inf
+    ) -> tuple[TrainState, StepMetrics]:
         gradients, sums = loss_and_gradients(
             model, state.params, batch, settings=settings, key=_step_key(state)
         )
@@ -161,9 +169,10 @@ def make_train_step(
         gradient_norm = optax.global_norm(gradients)
         loss = sums.total / weight
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+        kept = finite & (loss <= loss_limit)
         trained = freezing.trained(state.params)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, trained)
-        updated = _choose(finite, optax.apply_updates(trained, updates), trained)
+        updated = _choose(kept, optax.apply_updates(trained, updates), trained)
         encoder_tokens, decoder_tokens, positions = _count_tokens(batch)
         metrics = StepMetrics(
             loss=loss,
@@ -176,11 +185,12 @@ def make_train_step(
             decoder_tokens=decoder_tokens,
             padding_share=1.0 - (encoder_tokens + decoder_tokens) / positions,
             finite=finite.astype(jnp.float32),
+            kept=kept.astype(jnp.float32),
         )
         new_state = TrainState(
             step=state.step + 1,
             params=freezing.joined(updated, state.params),
-            optimizer_state=_choose(finite, optimizer_state, state.optimizer_state),
+            optimizer_state=_choose(kept, optimizer_state, state.optimizer_state),
             key=state.key,
         )
         return new_state, metrics
@@ -253,13 +263,13 @@ def _count(tokens: jax.Array) -> jax.Array:
     return jnp.sum(tokens != 0).astype(jnp.float32)
 
 
-def _choose(finite: jax.Array, new: Any, old: Any) -> Any:
-    """The new tree where the step was finite, else the old one with the new counts.
+def _choose(kept: jax.Array, new: Any, old: Any) -> Any:
+    """The new tree where the step is kept, else the old one with the new counts.
 
     Counts (integers) go on, so that schedules keep pace with the step number.
     """
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(finite, new, old)
+        return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(kept, new, old)
 
     return jax.tree.map(choose, new, old)

@@ -1,6 +1,10 @@
 """The stages `evaluate` and `predict` on a saved run, and what they say of the user's mistakes."""
 
 import json
+import os
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -18,6 +22,7 @@ from instrux.training.run_folder import RunDescription
 from launch import cli
 from launch.convert import convert
 from launch.evaluate import evaluate
+from launch.follow import Follow, each_new
 from launch.predict import predict
 from launch.report import RunForReport, report
 
@@ -97,6 +102,56 @@ def test_evaluate_writes_results_and_a_second_time_does_nothing(model_dir, data_
     assert same_results(again.results, made.results)
 
 
+def test_every_checkpoint_that_is_kept_is_evaluated(model_dir, data_dir, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(model_dir, run)
+    shutil.copytree(run / "checkpoints" / "7", run / "checkpoints" / "9")
+    made = _evaluate(str(run), data_dir, step="all")
+    assert made.folder.name == "9"
+    assert sorted(os.listdir(run / "eval")) == ["7", "9"]
+    with pytest.raises(InputError, match="leave one out"):
+        _evaluate(str(run), data_dir, step=7, follow=Follow())
+
+
+def test_a_run_in_training_is_followed_until_it_is_complete(model_dir, data_dir, tmp_path, capsys):
+    run, source = tmp_path / "run", Path(model_dir)
+    shutil.copytree(source, run)
+    (run / "summary.json").write_text(json.dumps({"step": 7, "stopped": "signal"}))
+
+    def train_on():
+        """As training does: a checkpoint appears by a rename, an old one goes, then the summary."""
+        time.sleep(0.5)
+        shutil.copytree(source / "checkpoints" / "7", run / "partial")
+        (run / "partial").rename(run / "checkpoints" / "11")
+        time.sleep(0.5)
+        (run / "summary.json").write_text(json.dumps({"step": 11, "stopped": "train_steps"}))
+
+    trainer = threading.Thread(target=train_on)
+    trainer.start()
+    made = _evaluate(str(run), data_dir, follow=Follow(poll_seconds=0.05))
+    trainer.join()
+    assert made.folder.name == "11" and sorted(os.listdir(run / "eval")) == ["11", "7"]
+    assert "complete at step 11, and evaluated" in capsys.readouterr().err
+    (run / "summary.json").unlink()
+    with pytest.raises(InputError, match="no checkpoint after step 11 for 0s"):
+        _evaluate(str(run), data_dir, follow=Follow(poll_seconds=0.05, patience_seconds=0.1))
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_left_out(tmp_path, capsys):
+    for step in (1, 2):
+        (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
+    (tmp_path / "summary.json").write_text(json.dumps({"step": 2, "stopped": "train_steps"}))
+
+    def evaluate_one(step):
+        if step == 1:
+            shutil.rmtree(tmp_path / "checkpoints" / "1")
+            raise InputError("no checkpoint of step 1")
+        return f"evaluated {step}"
+
+    assert each_new(str(tmp_path), Follow(poll_seconds=0.01), evaluate_one) == "evaluated 2"
+    assert "removed the checkpoint of step 1" in capsys.readouterr().err
+
+
 def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
     model_dir, data_dir, tmp_path, capsys
 ):
@@ -129,7 +184,7 @@ def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "give --gin_file for a run, or --hf for a folder"),
+        ([], "give --gin_file for a run, --hf for a folder"),
         (["--hf", "x", "--gin_file", "y", "--data_dir", "d", "--task", "t"], "--hf takes no"),
         (["--hf", "x", "--task", "t"], "--hf needs --data_dir"),
         (["--hf", "/nowhere", "--task", "t", "--data_dir", "d"], "/nowhere: no such file"),

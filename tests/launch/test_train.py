@@ -47,7 +47,8 @@ def undisturbed(data_dir):
 
 def numbers(model_dir):
     """The metrics that do not tell the time."""
-    timed = {"tokens_per_second", "model_flops_utilisation", "seconds"}
+    timed = {"tokens_per_second", "model_flops_utilisation", "seconds", "data_wait_share"}
+    timed |= {"host_memory_gib", "device_memory_gib"}
     return [
         {name: value for name, value in line.items() if name not in timed}
         for line in read_metrics(model_dir)

@@ -1,12 +1,17 @@
 """Training straight on a SeqIO task: packed by SeqIO as it is read, and not packed."""
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from instrux.errors import InputError
+from instrux.training.checkpoints import latest_step
 from instrux.training.metrics_log import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -66,6 +71,27 @@ def test_a_resumed_run_gives_the_same_losses_bit_for_bit(settings, tmp_path, pac
     assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
     shares = [share for _, _, share in losses(tmp_path / "whole")]
     assert max(shares) < 0.5 if pack_online else min(shares) > 0.5
+
+
+def test_a_run_that_was_killed_gives_the_same_losses_bit_for_bit(settings, tmp_path):
+    model_dir = tmp_path / "killed"
+    online = {name: value for name, value in settings.items() if name != "data_dir"}
+    online |= {"train_steps": 10_000, "checkpoint_every_steps": 3}
+    command = [sys.executable, str(TINY_RUN), str(model_dir), str(settings["data_dir"])]
+    environment = os.environ | {"PYTHONPATH": sys.path[0]}  # where the task's module is
+    process = subprocess.Popen(
+        [*command, json.dumps(online)], env=environment, stderr=subprocess.DEVNULL
+    )
+    path = model_dir / "metrics.jsonl"
+    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= 8):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -9
+    steps = latest_step(model_dir) + 5
+    tiny_run.train_tiny(model_dir, train_steps=steps, **settings)
+    tiny_run.train_tiny(tmp_path / "whole", train_steps=steps, **settings)
+    assert losses(model_dir) == losses(tmp_path / "whole")
+    assert len(losses(model_dir)) == steps
 
 
 def test_a_name_that_is_not_registered_is_told_with_near_ones(settings, tmp_path):

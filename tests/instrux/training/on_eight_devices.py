@@ -5,7 +5,6 @@ are from one device's (norm of the difference over the norm), and the share of t
 that a device holds.
 """
 
-import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -25,9 +24,7 @@ _SPEC = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_n
 tiny_run = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(tiny_run)
 
-MODEL = T5(
-    dataclasses.replace(tiny_run.CONFIG, num_heads=8, num_encoder_layers=1, num_decoder_layers=1)
-)
+MODEL = T5(tiny_run.SMALLEST)
 BATCH_SIZE = 16
 SETTINGS = StepSettings(microbatches=2)
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)]

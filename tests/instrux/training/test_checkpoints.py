@@ -1,7 +1,11 @@
+import contextlib
 import dataclasses
 import json
 import os
+import random
+import resource
 import shutil
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,8 @@ import pytest
 
 from instrux.data.vocabularies import VocabularySpec
 from instrux.models.t5 import T5, T5Config
-from instrux.training import checkpoints as module
+from instrux.training import checkpoint_checks
+from instrux.training.checkpoint_checks import DamagedCheckpointError
 from instrux.training.checkpoints import (
     CheckpointError,
     Checkpoints,
@@ -22,6 +27,8 @@ from instrux.training.checkpoints import (
     load_run,
     save_run,
 )
+from instrux.training.digests import changed, digests
+from instrux.training.keeping import KeepBest
 from instrux.training.optimizers import Adafactor, AdamW
 from instrux.training.run_folder import RunDescription
 from instrux.training.schedules import constant
@@ -136,6 +143,137 @@ def test_a_damaged_checkpoint_is_told_with_its_folder(tmp_path):
         checkpoints.restore(abstract(state_at(0)))
 
 
+def test_a_flipped_byte_is_told_wherever_it_is(tmp_path):
+    checkpoints = saved(tmp_path, 1)
+    wanted, original = abstract(state_at(0)), checkpoints.restore(abstract(state_at(0)))
+    generator = random.Random(5)
+    files = [f for f in (tmp_path / "checkpoints" / "1").rglob("*") if f.is_file()]
+    told = 0
+    for path in [f for f in files if f.parent.name == "d"] * 3 + files:
+        content = path.read_bytes()
+        place = generator.randrange(len(content))
+        path.write_bytes(
+            content[:place]
+            + bytes([content[place] ^ 1 << generator.randrange(8)])
+            + content[place + 1 :]
+        )
+        try:
+            read = Checkpoints(tmp_path, keep=5).restore(wanted)
+        except CheckpointError as error:
+            told += isinstance(error, DamagedCheckpointError)
+        else:  # a byte that says nothing of the arrays, such as a time
+            jax.tree.map(np.testing.assert_array_equal, read.state, original.state)
+        path.write_bytes(content)
+    assert told >= 5
+
+
+def test_one_changed_bit_changes_a_digest(tmp_path):
+    array = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    stored = digests({"a": {"b": jnp.asarray(array)}})
+    assert changed({"a": {"b": jnp.asarray(array)}}, stored) is None
+    for place in range(array.size):
+        flipped = array.copy()
+        flipped.view(np.uint32).flat[place] ^= 1 << (place % 32)
+        assert changed({"a": {"b": jnp.asarray(flipped)}}, stored) == "a/b"
+    swapped = array[::-1].copy()
+    assert changed({"a": {"b": jnp.asarray(swapped)}}, stored) == "a/b"
+
+
+def test_a_changed_array_is_told_by_its_digest(tmp_path):
+    checkpoints = saved(tmp_path, 1)
+    position = tmp_path / "checkpoints" / "1" / "position" / "metadata"
+    content = json.loads(position.read_text())
+    content["digests"]["params/scale"][1] ^= 1
+    position.write_text(json.dumps(content))
+    with pytest.raises(DamagedCheckpointError, match="the position is not what was saved"):
+        checkpoints.restore(abstract(state_at(0)))
+    del content["checksum"]
+    position.write_text(json.dumps(content))
+    with pytest.raises(DamagedCheckpointError, match=r"params/scale is not what was saved"):
+        checkpoints.restore(abstract(state_at(0)))
+    with pytest.raises(DamagedCheckpointError, match=r"params/scale is not what was saved"):
+        load_params(tmp_path, abstract(state_at(0)).params)
+    # What was written before digests were kept is read as it is.
+    del content["digests"]
+    position.write_text(json.dumps(content))
+    assert checkpoints.restore(abstract(state_at(0))).position.batches_read == 1
+
+
+def test_by_choice_the_checkpoint_before_a_damaged_one_is_used(tmp_path, capsys):
+    checkpoints = saved(tmp_path, 1, 2)
+    for path in (tmp_path / "checkpoints" / "2" / "train").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-20])
+    wanted = abstract(state_at(0))
+    with pytest.raises(DamagedCheckpointError, match="on_damaged_checkpoint='previous'"):
+        checkpoints.restore_whole(wanted)
+    restored = checkpoints.restore_whole(wanted, on_damaged="previous")
+    assert restored is not None and restored.position.batches_read == 1
+    assert "checkpoints/2: the checkpoint is damaged" in capsys.readouterr().err
+    assert all_steps(tmp_path) == [1] and (tmp_path / "damaged" / "2").is_dir()
+    checkpoints.save(state_at(2), Position(2))  # its place is free again
+    checkpoints.close()
+    assert all_steps(tmp_path) == [1, 2]
+
+
+def test_the_best_stay_beside_the_newest(tmp_path):
+    settings = {"keep": 1, "keep_best": KeepBest(count=2, metric="eval_loss")}
+    checkpoints = Checkpoints(tmp_path, **settings)
+    values = {1: 3.0, 2: 1.0, 3: 2.0, 4: None, 5: 1.5, 6: 9.0}
+    for step in (1, 2, 3):
+        checkpoints.save(state_at(step), Position(step), {"eval_loss": values[step]})
+    checkpoints.close()
+    assert all_steps(tmp_path) == [2, 3]
+    checkpoints = Checkpoints(tmp_path, **settings)  # the values are on disk, not in the process
+    for step in (4, 5, 6):
+        metrics = None if values[step] is None else {"eval_loss": values[step]}
+        checkpoints.save(state_at(step), Position(step), metrics)
+    checkpoints.close()
+    assert all_steps(tmp_path) == [2, 5, 6]
+    assert Checkpoints(tmp_path, **settings).restore(abstract(state_at(0))).position == Position(6)
+
+
+def test_parameters_are_saved_in_half_the_space_where_asked(tmp_path):
+    checkpoints = Checkpoints(tmp_path, save_dtype="bfloat16")
+    checkpoints.save(state_at(1), Position(1))
+    checkpoints.wait()
+    restored = checkpoints.restore(abstract(state_at(0))).state
+    expected = state_at(1).params["scale"].astype(jnp.bfloat16).astype(jnp.float32)
+    np.testing.assert_array_equal(restored.params["scale"], expected)
+    assert restored.params["scale"].dtype == jnp.float32
+    jax.tree.map(
+        np.testing.assert_array_equal, restored.optimizer_state, state_at(1).optimizer_state
+    )
+
+
+def test_a_disk_that_fills_up_leaves_the_checkpoints_before_it_whole(tmp_path):
+    checkpoints = saved(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    big = dataclasses.replace(state_at(2), params={"w": jnp.asarray(np.random.rand(500, 500))})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"could not be written .* already there are whole"
+        ):
+            checkpoints.save(big, Position(2))
+            checkpoints.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert all_steps(tmp_path) == [1]
+    again = opened_after_a_failure(tmp_path)
+    assert again.restore(abstract(state_at(0))).position.batches_read == 1
+
+
+def opened_after_a_failure(model_dir):
+    """As a new process does it, where nothing of the failed write still runs in the background."""
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            opened = Checkpoints(model_dir, keep=5)
+            if os.listdir(model_dir / "checkpoints") == ["1"]:
+                return opened
+        time.sleep(0.1)
+    raise AssertionError("what the failed write left is never removed")
+
+
 def test_a_missing_step_is_told_with_those_that_are_there(tmp_path):
     checkpoints = saved(tmp_path, 1, 2)
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 5; there are \[1, 2\]"):
@@ -153,7 +291,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path):
 def test_a_full_disk_is_told_before_training(tmp_path, monkeypatch):
     state = {"w": jax.ShapeDtypeStruct((2**28,), jnp.float32)}
     usage = shutil.disk_usage(tmp_path)._replace(free=2**29)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(checkpoint_checks.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(CheckpointError, match=r"takes 1\.00 GiB and the disk has 0\.50 GiB left"):
         check_can_write(tmp_path, state)
     check_can_write(tmp_path, {"w": jax.ShapeDtypeStruct((2**26,), jnp.float32)})

@@ -60,3 +60,34 @@ def test_cosine_after_a_warmup_falls_from_its_end():
 def test_impossible_schedules_are_refused(make, told):
     with pytest.raises(InputError, match=told):
         make()
+
+
+@pytest.mark.parametrize(
+    ("product", "step", "rate"),
+    [
+        # By hand from T5X's definition, with a base rate of 0.5 and a warm-up of 100 steps.
+        ("constant", 7, 0.5),
+        ("constant * linear_warmup", 25, 0.5 * 0.25),
+        ("constant * linear_warmup * rsqrt_decay", 25, 0.5 * 0.25 / 10),
+        ("constant * linear_warmup * rsqrt_decay", 400, 0.5 / 20),
+        ("constant * rsqrt_normalized_decay", 400, 0.5 * 10 / 20),
+        ("linear_decay", 50, 0.5 * 0.5),
+        ("linear_decay", 150, 0.5 * (1 - 0.01 * 50)),
+        ("linear_decay", 1000, 1e-8),  # below nought, so the least
+        ("constant * decay_every", 2500, 0.5 * 0.01**2),
+        ("constant * cosine_decay", 100, 0.5),
+        ("constant * cosine_decay", 600, 0.25),  # half of a cycle of 1,000 steps
+        ("constant * cosine_decay", 1100, 0.5),  # the next cycle
+    ],
+)
+def test_factors_are_those_of_t5x(product, step, rate):
+    settings = {"warmup_steps": 100, "steps_per_decay": 1000, "steps_per_cycle": 1000}
+    schedule = schedules.factors(product, decay_factor=0.01, **settings)
+    assert float(schedule(step)) == pytest.approx(rate, rel=1e-5)
+    later = schedules.factors(product, decay_factor=0.01, step_offset=1000, **settings)
+    assert float(later(step + 1000)) == pytest.approx(rate, rel=1e-5)
+
+
+def test_a_factor_that_is_none_is_told():
+    with pytest.raises(InputError, match=r"no factor 'rsqrt'.*rsqrt_decay"):
+        schedules.factors("constant * rsqrt")

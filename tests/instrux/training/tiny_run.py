@@ -7,9 +7,11 @@ Tests load it as a module; tests that need a process of their own run it:
 which prints what came of it as one line of JSON.
 """
 
+import dataclasses
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,56 +43,67 @@ CONFIG = T5Config(
     num_encoder_layers=2,
     num_decoder_layers=2,
 )
+SMALLEST = dataclasses.replace(CONFIG, num_heads=8, num_encoder_layers=1, num_decoder_layers=1)
+"""Its heads can be split over eight devices."""
 
 
-def packed_rows() -> np.ndarray:
-    """Rows of two segments each; a segment's targets are the start of its inputs."""
-    layout = RowLayout(INPUTS_LENGTH, TARGETS_LENGTH, VOCAB_SIZE, num_tasks=1)
+def packed_rows(
+    num_tasks: int = 1, inputs_length: int = INPUTS_LENGTH, targets_length: int = TARGETS_LENGTH
+) -> np.ndarray:
+    """Rows of two segments each; a segment's targets are the start of its inputs.
+
+    The first segment of a row is of the first task, the second of the last.
+    """
+    layout = RowLayout(inputs_length, targets_length, VOCAB_SIZE, num_tasks=num_tasks)
     generator = np.random.default_rng(7)
     rows = np.zeros(ROWS, layout.dtype)
     for row in rows:
         for segment in (0, 1):
-            length = int(generator.integers(3, INPUTS_LENGTH // 2 + 1))
+            length = int(generator.integers(3, inputs_length // 2 + 1))
             inputs = generator.integers(3, VOCAB_SIZE, length)
-            targets = np.append(inputs[: min(length, TARGETS_LENGTH // 2) - 1], 1)
-            start = segment * INPUTS_LENGTH // 2
+            targets = np.append(inputs[: min(length, targets_length // 2) - 1], 1)
+            start = segment * inputs_length // 2
             row["encoder_input_tokens"][start : start + length] = inputs
             row["encoder_segment_ids"][start : start + length] = segment + 1
-            start = segment * TARGETS_LENGTH // 2
+            start = segment * targets_length // 2
             row["decoder_target_tokens"][start : start + len(targets)] = targets
             row["decoder_segment_ids"][start : start + len(targets)] = segment + 1
+            row["segment_tasks"][segment] = segment * (num_tasks - 1)
     return rows
 
 
-def write_packed_set(data_dir: Path) -> None:
-    """Writes the set that `PACK` names below `data_dir`."""
-    folder = PACK.folder(data_dir)
+def write_packed_set(
+    data_dir: Path, pack: PackSettings = PACK, tasks: Sequence[str] = ("copy",)
+) -> None:
+    """Writes the set that `pack` names below `data_dir`."""
+    folder = pack.folder(data_dir)
     folder.mkdir(parents=True)
     path = folder / "rows.array_record-00000-of-00001"
     writer = ArrayRecordWriter(str(path), "group_size:1")
-    for row in packed_rows():
+    for row in packed_rows(len(tasks), pack.inputs_length, pack.targets_length):
         writer.write(row.tobytes())
     writer.close()
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     manifest = PackManifest(
-        settings=PACK.identity(),
+        settings=pack.identity(),
         vocabulary_path=None,
         vocab_size=VOCAB_SIZE,
-        tasks=(
+        tasks=tuple(
             PackedTask(
-                name="copy",
+                name=name,
                 rate=1.0,
-                share_asked=1.0,
-                share=1.0,
-                examples=2 * ROWS,
-                available=2 * ROWS,
+                share_asked=1.0 / len(tasks),
+                share=1.0 / len(tasks),
+                examples=2 * ROWS // len(tasks),
+                available=2 * ROWS // len(tasks),
                 inputs_tokens=0,
                 targets_tokens=0,
                 inputs_truncated=0,
                 targets_truncated=0,
                 source_digest="",
-            ),
+            )
+            for name in tasks
         ),
         shards=(PackedShard(name=path.name, rows=ROWS, size=len(content), sha256=digest),),
         rows=ROWS,
