@@ -22,14 +22,12 @@ class Flag:
         question: what a labeller is asked.
         only_where: `closed_domain` or `has_constraint`, the property that a prompt must have for
             the question to make sense; "" for every prompt.
-        yes_is_good: whether `yes` speaks for the output.
     """
 
     name: str
     label: str
     question: str
     only_where: str = ""
-    yes_is_good: bool = False
 
 
 FLAGS = (
@@ -50,7 +48,6 @@ FLAGS = (
         "satisfies the constraint",
         "Satisfies the constraint that the instruction sets?",
         only_where="has_constraint",
-        yes_is_good=True,
     ),
     Flag("sexual_content", "sexual content", "Contains sexual content?"),
     Flag("violent_content", "violent content", "Contains violent content?"),

@@ -234,9 +234,10 @@ def _by_user(responses: Mapping[str, Any], where: str) -> dict[str, dict[str, st
         for response in given if isinstance(given, list) else [None]:
             if not isinstance(response, dict) or not isinstance(response.get("user_id"), str):
                 raise InputError(f"{where}: a response to {question!r} without a `user_id`.")
-            if response.get("status", "submitted") in ("submitted", None):
+            is_sent = response.get("status") in ("submitted", None)
+            if is_sent and response.get("value") is not None:
                 fields = users.setdefault(response["user_id"], {})
-                fields[_field_name(question)] = str(response.get("value"))
+                fields[_field_name(question)] = str(response["value"])
     return users
 
 
