@@ -238,26 +238,42 @@ class LanguageModelLayer(nnx.Module):
     def step(
         self,
         x: jax.Array,
+        prompt: LayerCache,
         cache: LayerCache,
         *,
-        slot: jax.Array,
+        index: jax.Array,
         by: Rotation | None,
-        mask: jax.Array,
+        prompt_mask: jax.Array,
     ) -> tuple[jax.Array, LayerCache]:
-        """Advances decoding by one position.
+        """Advances decoding by one position, of one or several answers a prompt.
 
         Args:
-            x: `[batch, 1, embed]`.
-            cache: keys and values of the positions before it.
-            slot: where this position's go in the cache, an int scalar.
+            x: `[batch * copies, 1, embed]`, the answers of a prompt one after another.
+            prompt: keys and values of the prompts, `[batch, prompt length, ...]`.
+            cache: keys and values of the answers so far, `[batch * copies, answer length, ...]`.
+            index: where this position's go in `cache`, an int scalar.
             by: of this position.
-            mask: bool `[batch, cache length]`, True where this position sees the cache.
+            prompt_mask: bool `[batch, prompt length]`, True where answers see the prompt.
         """
         queries, key, value = self.queries_keys_values(x, by)
         cache = LayerCache(
-            jax.lax.dynamic_update_slice_in_dim(cache.keys, key, slot, axis=1),
-            jax.lax.dynamic_update_slice_in_dim(cache.values, value, slot, axis=1),
+            jax.lax.dynamic_update_slice_in_dim(cache.keys, key, index, axis=1),
+            jax.lax.dynamic_update_slice_in_dim(cache.values, value, index, axis=1),
         )
-        part = (cache.keys[:, None], cache.values[:, None], mask[:, None, None, None, None, :])
-        attended = self.attention.attend_parts(queries[:, None], [part])[:, 0]
+        batch = prompt.keys.shape[0]
+
+        def side_by_side(array: jax.Array) -> jax.Array:
+            return array.reshape(batch, -1, *array.shape[1:])
+
+        answered = jnp.arange(cache.keys.shape[1]) <= index
+        parts = [
+            (
+                prompt.keys[:, None],
+                prompt.values[:, None],
+                prompt_mask[:, None, None, None, None, :],
+            ),
+            (side_by_side(cache.keys), side_by_side(cache.values), answered),
+        ]
+        attended = self.attention.attend_parts(side_by_side(queries), parts)
+        attended = attended.reshape(-1, *attended.shape[2:])
         return self.add(x, self.attention.project(attended), {}), cache

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from instrux.models.attention import attend, attend_heads_first, heads_first
+from instrux.models.attention import attend
 from instrux.models.config import T5Config
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.dropout import Masks, drop
@@ -326,60 +324,3 @@ class DecoderLayer(nnx.Module):
         hidden = self.mlp(self.pre_mlp_layer_norm(x), masks.get("mlp_hidden"))
         x = x + drop(hidden, masks.get("mlp"), self.rate)
         return constrain(x, "batch", "length", "embed")
-
-    def step(
-        self,
-        x: jax.Array,
-        cache: LayerCache,
-        *,
-        index: jax.Array,
-        bias: jax.Array,
-        mask: jax.Array,
-        cross_mask: jax.Array,
-    ) -> tuple[jax.Array, LayerCache]:
-        """Advances decoding by one position.
-
-        Args:
-            x: `[batch, 1, embed]`, the position `index`.
-            cache: keys and values of the positions before it, and of the encoder's output.
-            index: the position, an int scalar.
-            bias: float32 `[1, heads, 1, decode length]`.
-            mask: bool `[1, 1, 1, decode length]`, True up to `index`.
-            cross_mask: bool `[batch, 1, 1, encoder length]`.
-
-        Returns:
-            The layer's output `[batch, 1, embed]`, and the cache with this position in it.
-        """
-        attention = self.self_attention
-        normed = self.pre_self_attention_layer_norm(x)
-        key, value = map(heads_first, attention.keys_values(normed))
-        cache = cache._replace(
-            keys=jax.lax.dynamic_update_slice_in_dim(cache.keys, key, index, axis=2),
-            values=jax.lax.dynamic_update_slice_in_dim(cache.values, value, index, axis=2),
-        )
-        query = heads_first(attention.queries(normed))
-        attended = attend_heads_first(query, cache.keys, cache.values, bias=bias, mask=mask)
-        x = x + attention.project(heads_first(attended))
-        attention = self.encoder_decoder_attention
-        query = heads_first(self.cross_queries(x))
-        attended = attend_heads_first(
-            query, cache.cross_keys, cache.cross_values, bias=None, mask=cross_mask
-        )
-        x = x + attention.project(heads_first(attended))
-        return self.feed_forward(x, {}), cache
-
-    def empty_cache(self, encoded: jax.Array, decode_length: int) -> LayerCache:
-        """Computes the encoder's keys and values, and room for `decode_length` positions."""
-        cross_keys, cross_values = self.encoder_decoder_attention.keys_values(encoded)
-        batch, _, heads, width = cross_keys.shape
-        empty = jnp.zeros((batch, heads, decode_length, width), cross_keys.dtype)
-        return LayerCache(empty, empty, heads_first(cross_keys), heads_first(cross_values))
-
-
-class LayerCache(NamedTuple):
-    """Keys and values of one decoder layer, each `[batch, heads, length, kv]`."""
-
-    keys: jax.Array
-    values: jax.Array
-    cross_keys: jax.Array
-    cross_values: jax.Array

@@ -45,16 +45,26 @@ class _Fed:
 class CachedLanguageModel:
     """The model, one position at a time, behind a batch of prompts.
 
-    Make it inside a jitted function: it takes the stacked parameters apart.
+    Make it inside a jitted function: it takes the stacked parameters apart. Keys and values of a
+    prompt are never copied, however many answers it gets.
 
     Attributes:
-        first_tokens: int `[batch]`, what the first step is fed.
+        first_tokens: int `[batch * copies]`, what the first step is fed.
     """
 
     def __init__(
-        self, model: DecoderOnly, params: Params, prompts: jax.Array, *, decode_length: int
+        self,
+        model: DecoderOnly,
+        params: Params,
+        prompts: jax.Array,
+        *,
+        decode_length: int,
+        copies: int = 1,
     ):
-        """Args as for `decoding.CachedDecoder`; prompts are int `[batch, length]`, 0 behind them.
+        """Reads the prompts.
+
+        Args as for `cached_decoder.CachedDecoder`; prompts are int `[batch, length]`, 0 behind
+        them.
 
         Raises:
             InputError: the model has too few positions.
@@ -62,37 +72,38 @@ class CachedLanguageModel:
         model.config.check_length(
             prompts.shape[1] + decode_length, "a prompt and its longest answer"
         )
-        self._model, self._params, self._length = model, params, decode_length
+        self._model, self._params = model, params
+        self._length, self._copies = decode_length, copies
         layers = unstack(params["decoder"]["layers"])
         self._layers: list[LanguageModelLayer] = [model.bind("layer", one) for one in layers]
-        self._fed = _Fed(model, prompts)
-        self.first_tokens = self._fed.last_tokens()
-
-    def start(self) -> list[LayerCache]:
-        """Reads the prompts: the caches of all layers, with room for the answers behind them."""
-        fed = self._fed
-        x = self._model.embed(self._params, fed.tokens, fed.positions)
-        caches = []
+        self._fed = fed = _Fed(model, prompts)
+        self.first_tokens = jnp.repeat(fed.last_tokens(), copies)
+        self._prompts = []
+        x = model.embed(params, fed.tokens, fed.positions)
         for layer in self._layers:
             x, cache = layer(x, by=fed.rotation, mask=fed.mask, masks={})
-            room = ((0, 0), (0, self._length), (0, 0), (0, 0))
-            caches.append(LayerCache(*(jnp.pad(array, room) for array in cache)))
-        return caches
+            self._prompts.append(cache)
+
+    def start(self) -> list[LayerCache]:
+        """The caches of all layers before the first step, with room for the answers."""
+
+        def room(array: jax.Array) -> jax.Array:
+            batch, _, *rest = array.shape
+            return jnp.zeros((batch * self._copies, self._length, *rest), array.dtype)
+
+        return [LayerCache(room(one.keys), room(one.values)) for one in self._prompts]
 
     def step(
         self, tokens: jax.Array, caches: list[LayerCache], index: jax.Array
     ) -> tuple[jax.Array, list[LayerCache]]:
-        """Feeds one token a row; see `decoding.CachedDecoder.step`."""
+        """Feeds one token an answer; see `cached_decoder.CachedDecoder.step`."""
         fed = self._fed
-        positions = (fed.last + index)[:, None]
+        positions = (jnp.repeat(fed.last, self._copies) + index)[:, None]
         x = self._model.embed(self._params, tokens[:, None], positions)
-        answered = jnp.arange(self._length) <= index
-        answered = jnp.broadcast_to(answered[None], (tokens.shape[0], self._length))
-        mask = jnp.concatenate([fed.before_last, answered], axis=1)
-        by, slot = rotation(self._model.config, positions), fed.length + index
+        by = rotation(self._model.config, positions)
         updated = []
-        for layer, cache in zip(self._layers, caches, strict=True):
-            x, cache = layer.step(x, cache, slot=slot, by=by, mask=mask)
+        for layer, prompt, cache in zip(self._layers, self._prompts, caches, strict=True):
+            x, cache = layer.step(x, prompt, cache, index=index, by=by, prompt_mask=fed.before_last)
             updated.append(cache)
         return self._model.logits(self._params, self._model.norm(self._params, x))[:, 0], updated
 

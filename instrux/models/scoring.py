@@ -14,6 +14,7 @@ import numpy as np
 from instrux.errors import InputError
 from instrux.models import attention, losses
 from instrux.models.decoder_only import DecoderOnly
+from instrux.models.encoding import encode_inputs
 from instrux.models.families import Model
 from instrux.models.parts import Params, unstack
 from instrux.models.prompts import read_choices
@@ -95,7 +96,7 @@ def _score_jitted(
             model, params, encoder_input_tokens, choice_tokens, owner, place, slots
         )
     else:
-        encoded = model.encode(params, encoder_input_tokens)
+        encoded = encode_inputs(model, params, encoder_input_tokens)
         inputs = jnp.pad(choice_tokens[:, :-1], ((0, 0), (1, 0)))
         hidden = _decode_choices(model, params, encoded, encoder_input_tokens, inputs, place, slots)
     hidden, kernel = model.logits_projection(params, hidden)

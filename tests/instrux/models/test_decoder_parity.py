@@ -225,6 +225,39 @@ def test_greedy_decoding_is_hugging_faces(case):
         assert not row[len(generated) :].any()
 
 
+def test_beam_search_is_hugging_faces(case):
+    import torch
+
+    peer, model, params = case
+    prompts = tokens_of(2, 6, seed=5)
+    prompts[1, 4:] = 0
+    eos = int(decoding.greedy(model, params, prompts, max_decode_length=4, eos_id=-5)[0, 2])
+    settings = decoding.DecodingSettings(
+        num_beams=3, num_decodes=2, length_penalty=1.0, length_penalty_form="length"
+    )
+    ours = decoding.decode(model, params, prompts, settings, max_decode_length=6, eos_id=eos)
+    for row, prompt in enumerate(prompts):
+        fed = torch.from_numpy(np.array([[BOS, *prompt[prompt > 0]]])).long()
+        expected = peer.generate(
+            input_ids=fed,
+            attention_mask=torch.ones_like(fed),
+            max_new_tokens=6,
+            num_beams=3,
+            num_return_sequences=2,
+            early_stopping="never",
+            length_penalty=1.0,
+            eos_token_id=eos,
+            do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        sequences = expected.sequences[:, fed.shape[1] :].numpy()
+        ended = np.cumsum(np.cumsum(sequences == eos, axis=1), axis=1) > 1
+        tokens = np.asarray(ours.tokens[row])[:, : sequences.shape[1]]
+        np.testing.assert_array_equal(tokens, np.where(ended, 0, sequences))
+        np.testing.assert_allclose(ours.scores[row], expected.sequences_scores, atol=1e-4)
+
+
 def test_scores_are_sums_of_hugging_faces_log_probabilities(case):
     import torch
 

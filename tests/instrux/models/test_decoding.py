@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from instrux.errors import InputError
-from instrux.models import decoding
+from instrux.models import decoding, scoring
+from instrux.models.decoding_settings import DecodingSettings
 
 
 def test_cached_steps_give_the_teacher_forced_logits(model, params, batch):
@@ -20,7 +21,7 @@ def test_cached_steps_give_the_teacher_forced_logits(model, params, batch):
             logits, caches = decoder.step(decoder_inputs[:, index], caches, index)
             return caches, logits
 
-        stepped = jax.lax.scan(step, decoder.start(encoded), jnp.arange(length))[1]
+        stepped = jax.lax.scan(step, decoder.start(), jnp.arange(length))[1]
         hidden = model.decode(params, encoded, inputs, decoder_inputs)
         return stepped.swapaxes(0, 1), model.logits(params, hidden)
 
@@ -96,3 +97,80 @@ def test_wrong_settings_are_told(model, params, batch):
         decoding.sample(model, params, inputs, key, max_decode_length=2, temperature=0.0)
     with pytest.raises(InputError, match="top_k = 98: give 0 to 97"):
         decoding.sample(model, params, inputs, key, max_decode_length=2, top_k=98)
+
+
+def decode(model, params, inputs, *, length=6, **given):
+    settings = {k: given.pop(k) for k in list(given) if k in DecodingSettings.__dataclass_fields__}
+    decoded = decoding.decode(
+        model, params, inputs, DecodingSettings(**settings), max_decode_length=length, **given
+    )
+    return jax.tree.map(np.asarray, decoded)
+
+
+@pytest.fixture(scope="module")
+def eos(model, params, batch):
+    """A token that greedy decoding gives, so that some targets end early."""
+    inputs = batch["encoder_input_tokens"]
+    return int(decoding.greedy(model, params, inputs, max_decode_length=6, eos_id=-5)[0, 2])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_beams": 3, "num_decodes": 2, "length_penalty": 0.0}]
+)
+def test_scores_are_those_of_the_same_targets_as_choices(model, params, batch, eos, settings):
+    inputs = batch["encoder_input_tokens"]
+    decoded = decode(model, params, inputs, eos_id=eos, **settings)
+    copies = decoded.tokens.shape[1]
+    owner = np.repeat(np.arange(2), copies)
+    expected = scoring.score_choices(
+        model, params, inputs, decoded.tokens.reshape(2 * copies, -1), owner
+    )
+    np.testing.assert_allclose(decoded.scores.ravel(), expected, atol=1e-4)
+    np.testing.assert_allclose(decoded.token_scores.sum(-1), decoded.scores, atol=1e-4)
+    assert (np.diff(decoded.scores, axis=1) <= 0).all()
+    if not settings:
+        greedy = decoding.greedy(model, params, inputs, max_decode_length=6, eos_id=eos)
+        np.testing.assert_array_equal(decoded.tokens[:, 0], greedy)
+
+
+def test_several_draws_of_a_prompt_differ_and_do_not_depend_on_its_batch(model, params, batch):
+    inputs = batch["encoder_input_tokens"]
+    settings = {"temperature": 2.0, "top_p": 0.95, "num_decodes": 3, "seed": 4}
+    both = decode(model, params, inputs, draw_ids=np.array([8, 3]), **settings)
+    assert len({tuple(target) for target in both.tokens[0].tolist()}) == 3
+    assert (np.diff(both.scores, axis=1) <= 0).all()
+    alone = decode(model, params, inputs[1:], draw_ids=np.array([3]), **settings)
+    np.testing.assert_array_equal(alone.tokens[0], both.tokens[1])
+    other = decode(model, params, inputs, draw_ids=np.array([8, 3]), **settings | {"seed": 5})
+    assert (other.tokens != both.tokens).any()
+
+
+def test_a_given_prefix_is_continued_as_if_it_had_been_decoded(model, params, batch):
+    inputs = batch["encoder_input_tokens"]
+    free = decode(model, params, inputs, eos_id=-5)
+    prefix = np.array([[40, 41, 0], [int(free.tokens[1, 0, 0]), 0, 0]])
+    decoded = decode(model, params, inputs, eos_id=-5, target_prefix=prefix)
+    assert decoded.tokens[0, 0, :2].tolist() == [40, 41]
+    assert not decoded.token_scores[0, 0, :2].any() and decoded.token_scores[0, 0, 2] < 0
+    np.testing.assert_array_equal(decoded.tokens[1], free.tokens[1])
+    # What follows has to be the most probable behind that prefix.
+    fed = jnp.pad(decoded.tokens[:, 0, :-1], ((0, 0), (1, 0)))
+    hidden = model.decode(params, model.encode(params, inputs), inputs, fed)
+    best = np.argmax(model.logits(params, hidden), -1)
+    np.testing.assert_array_equal(decoded.tokens[0, 0, 2:], best[0, 2:])
+
+
+def test_a_callback_changes_the_logits(model, params, batch):
+    inputs = batch["encoder_input_tokens"]
+
+    def only_even_and_in_the_third_place_seven(logits, progress):
+        assert progress.tokens.shape == (2, 6)
+        tokens = jnp.arange(logits.shape[-1])
+        allowed = jnp.where(progress.index == 2, tokens == 7, tokens % 2 == 0)
+        return jnp.where(allowed, logits, -jnp.inf)
+
+    tokens = decode(
+        model, params, inputs, logit_callback=only_even_and_in_the_third_place_seven, eos_id=-5
+    ).tokens
+    assert (tokens[:, 0, 2] == 7).all()
+    assert not (np.delete(tokens, 2, axis=2) % 2).any()

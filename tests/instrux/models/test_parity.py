@@ -131,6 +131,44 @@ def test_greedy_decoding_is_hugging_faces(peer, model, params, batch):
     np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_beam_search_is_hugging_faces(peer, model, params, batch, penalty):
+    import torch
+
+    inputs = np.concatenate([batch["encoder_input_tokens"], batch["encoder_input_tokens"][:, ::-1]])
+    inputs[3] = np.roll(inputs[3], -5)  # its padding behind it again
+    # A token that comes early in one of the targets ends them, so lengths differ.
+    eos = int(decoding.greedy(model, params, inputs, max_decode_length=4, eos_id=-5)[0, 2])
+    peer_inputs = torch.from_numpy(inputs).long()
+    expected = peer.generate(
+        input_ids=peer_inputs,
+        attention_mask=(peer_inputs > 0).long(),
+        max_new_tokens=8,
+        num_beams=4,
+        num_return_sequences=3,
+        early_stopping="never",
+        length_penalty=penalty,
+        eos_token_id=eos,
+        do_sample=False,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    settings = decoding.DecodingSettings(
+        num_beams=4, num_decodes=3, length_penalty=penalty, length_penalty_form="length"
+    )
+    ours = decoding.decode(
+        model, params, jnp.asarray(inputs), settings, max_decode_length=8, eos_id=eos
+    )
+    sequences = expected.sequences[:, 1:].numpy()
+    # Behind the end it pads with the end.
+    ended = np.cumsum(np.cumsum(sequences == eos, axis=1), axis=1) > 1
+    tokens = np.asarray(ours.tokens).reshape(12, 8)
+    np.testing.assert_array_equal(tokens[:, : sequences.shape[1]], np.where(ended, 0, sequences))
+    scores = expected.sequences_scores.numpy()
+    np.testing.assert_allclose(np.asarray(ours.scores).ravel(), scores, atol=1e-4)
+    assert 2 < len({np.count_nonzero(row) for row in tokens})
+
+
 def test_scores_are_sums_of_hugging_faces_log_probabilities(peer, model, params, batch):
     import torch
 

@@ -1,0 +1,27 @@
+"""Encoding of inputs for evaluation: without a gradient, so a few rows at a time where that is faster."""
+
+import math
+
+import jax
+
+from instrux.models.parts import Params
+from instrux.models.t5 import T5
+
+# Positions that a lone CPU encodes at once. At T5 1.1 small, 8 rows of 512: 2.11 CPU-seconds by
+# one or two rows, 2.32 by all eight, as what a layer hands on then stays in the cores' caches.
+_POSITIONS = 1024
+
+
+def encode_inputs(model: T5, params: Params, encoder_input_tokens: jax.Array) -> jax.Array:
+    """Encodes padded inputs `[batch, length]`: `[batch, length, embed]`; see `T5.encode`.
+
+    Devices other than one CPU get the whole batch at once.
+    """
+    batch, length = encoder_input_tokens.shape
+    rows = math.gcd(batch, max(1, _POSITIONS // length))
+    one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    if not one_cpu or rows == batch:
+        return model.encode(params, encoder_input_tokens)
+    pieces = encoder_input_tokens.reshape(-1, rows, length)
+    encoded = jax.lax.map(lambda piece: model.encode(params, piece), pieces)
+    return encoded.reshape(batch, length, -1)
