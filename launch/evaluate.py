@@ -13,6 +13,7 @@ from instrux.evaluation.evaluate import EvaluationSettings, evaluate_tasks
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.evaluation.results import FILE_NAME, EvaluationResults
 from instrux.evaluation.selection import select_tasks
+from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.several_processes import is_first
 from instrux.training.mesh import MeshShape
 from instrux.training.processes import join_cluster
@@ -51,6 +52,7 @@ def evaluate(
     inputs_eos: bool | None = None,
     rank_choices: bool = True,
     normalize_lengths: bool = False,
+    decoding: DecodingSettings | None = None,
     original_task_only: bool = False,
     allow_missing: bool = False,
     step: int | str | None = None,
@@ -87,6 +89,8 @@ def evaluate(
         rank_choices: whether answer choices are ranked where there are any; otherwise every
             answer is generated.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
+        decoding: how answers are generated; greedily where None. Of several answers the best
+            counts.
         original_task_only: leaves out prompts that turn a dataset's task around.
         allow_missing: whether tasks that are not rendered are left out, and told.
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
@@ -175,6 +179,7 @@ def evaluate(
         batch_size=batch_size,
         inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
+        decoding=decoding or DecodingSettings(),
     )
     made = []
     with contextlib.ExitStack() as stack:

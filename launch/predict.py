@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from instrux.data.files import write_atomically
 from instrux.data.rendered import RenderedSplit
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from instrux.evaluation.reader import Reader, ReadingSettings
+from instrux.evaluation.reader import Generated, Reader, ReadingSettings
+from instrux.models.decoding_settings import DecodingSettings
 from instrux.progress import progress
 from instrux.training.mesh import MeshShape
 from launch.reading import find_run, opened
@@ -28,11 +30,13 @@ class Question:
         fields: the line it came from, given back with the answer.
         inputs: what the model reads.
         answer_choices: what it chooses among, or None to generate.
+        target_prefix: what a generated answer begins with.
     """
 
     fields: dict[str, Any]
     inputs: str
     answer_choices: tuple[str, ...] | None
+    target_prefix: str = ""
 
 
 def predict(
@@ -50,6 +54,8 @@ def predict(
     max_decode_length: int | None = None,
     inputs_eos: bool | None = None,
     normalize_lengths: bool = False,
+    decoding: DecodingSettings | None = None,
+    token_scores: bool = False,
     step: int | str | None = None,
     vocabulary: VocabularySpec | str | None = None,
     mesh: MeshShape | None = None,
@@ -58,7 +64,9 @@ def predict(
     """Answers every input: JSON lines in, the same lines with `prediction` out.
 
     A line of input is an object with `inputs`, and `answer_choices` (a list) where the model is
-    to choose; then `scores` come back too. Other fields are handed through.
+    to choose; then `scores` come back too. `target_prefix` is what a generated answer begins with.
+    Other fields are handed through. Where `decoding` asks for several answers, `predictions` and
+    `prediction_scores` hold all of them, the best first.
 
     Args:
         model_dir: the run's folder.
@@ -75,6 +83,9 @@ def predict(
         inputs_eos: whether inputs end with the end-of-sequence id; as the run was trained where
             None.
         normalize_lengths: whether a choice's score is divided by its number of tokens.
+        decoding: how answers are generated; greedily where None.
+        token_scores: whether the ids and log-probabilities of a generated answer's tokens come
+            back too, as `token_ids` and `token_scores`: a list an answer.
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
             `selected`.
         vocabulary: to be sure of it: an error unless it is the run's own.
@@ -99,9 +110,10 @@ def predict(
         batch_size=batch_size,
         inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
+        decoding=decoding or DecodingSettings(),
     )
     with opened(run, reading, mesh=mesh, compile_cache=compile_cache) as reader:
-        answers = _answers(questions, reader)
+        answers = _answers(questions, reader, token_scores=token_scores)
     lines = (
         json.dumps(question.fields | answer, ensure_ascii=False) + "\n"
         for question, answer in zip(questions, answers, strict=True)
@@ -154,15 +166,19 @@ def _question(line: str, where: str) -> Question:
         raise InputError(f'{where}: not JSON; write {{"inputs": "…"}}, one a line.') from error
     if not isinstance(fields, dict) or not isinstance(fields.get("inputs"), str):
         raise InputError(f'{where}: no "inputs"; write {{"inputs": "…"}}, one a line.')
-    choices = fields.get("answer_choices")
+    choices, prefix = fields.get("answer_choices"), fields.get("target_prefix", "")
+    if not isinstance(prefix, str):
+        raise InputError(f'{where}: "target_prefix" is not a text.')
     if choices is None:
-        return Question(fields, fields["inputs"], None)
+        return Question(fields, fields["inputs"], None, prefix)
     if not (isinstance(choices, list) and choices and all(isinstance(c, str) for c in choices)):
         raise InputError(f'{where}: "answer_choices" is not a list of one text or more.')
     return Question(fields, fields["inputs"], tuple(choices))
 
 
-def _answers(questions: Sequence[Question], reader: Reader) -> list[dict[str, Any]]:
+def _answers(
+    questions: Sequence[Question], reader: Reader, *, token_scores: bool
+) -> list[dict[str, Any]]:
     """`prediction` (and `scores`) of each question, in their order."""
     answers: list[dict[str, Any]] = [{}] * len(questions)
     ranked = [i for i, question in enumerate(questions) if question.answer_choices is not None]
@@ -179,7 +195,29 @@ def _answers(questions: Sequence[Question], reader: Reader) -> list[dict[str, An
             best = group[int(np.argmax(scores))]
             rounded = [round(float(score), 6) for score in scores]
             answers[i] = {"prediction": best, "scores": rounded}
-        texts = reader.generate([tokens[i] for i in free], on_done=on_done)
-        for i, text in zip(free, texts, strict=True):
-            answers[i] = {"prediction": text}
+        written = reader.generate(
+            [tokens[i] for i in free],
+            prefixes=[questions[i].target_prefix for i in free],
+            scored=token_scores,
+            on_done=on_done,
+        )
+        for i, generated in zip(free, written, strict=True):
+            answers[i] = _written(generated, token_scores=token_scores)
     return answers
+
+
+def _written(generated: Generated, *, token_scores: bool) -> dict[str, Any]:
+    """What comes back of a generated answer, or of several."""
+    answer: dict[str, Any] = {"prediction": generated.texts[0]}
+    if len(generated.texts) > 1:
+        answer["predictions"] = list(generated.texts)
+        answer["prediction_scores"] = [_rounded(score) for score in generated.scores]
+    if token_scores:
+        answer["token_ids"] = [list(ids) for ids in generated.tokens]
+        answer["token_scores"] = [list(map(_rounded, row)) for row in generated.token_scores]
+    return answer
+
+
+def _rounded(score: float) -> float | None:
+    """For JSON, which has no infinity: None where a beam search found no such answer."""
+    return round(score, 6) if math.isfinite(score) else None

@@ -40,11 +40,14 @@ from instrux.evaluation.results import (
     write_results,
 )
 from instrux.evaluation.selection import EvaluationTask
+from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.several_processes import is_first, wait_for_all
 from instrux.progress import Progress, tell
 
 FORMAT = 1
 """Raised whenever the same settings give other predictions."""
+
+_GREEDY = dataclasses.asdict(DecodingSettings())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class EvaluationSettings:
     def digest(self, task: EvaluationTask) -> str:
         """Digest of everything that determines a task's predictions."""
         reading = {k: v for k, v in self.reading.items() if k != "batch_size"}
+        if reading.get("decoding") == _GREEDY:
+            del reading["decoding"]  # as before there was a choice
         content = {
             **dataclasses.asdict(self),
             "model_dir": "",
@@ -262,7 +267,9 @@ def _generated(
     on_done: OnDone,
 ) -> list[Prediction]:
     made = []
-    for example, text in zip(examples, reader.generate(inputs, on_done=on_done), strict=True):
+    answers = reader.generate(inputs, on_done=on_done)
+    for example, answer in zip(examples, answers, strict=True):
+        text = answer.texts[0]
         credit = headline.credit(text, references(example))
         made.append(
             Prediction(

@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +12,7 @@ from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
 from instrux.models import decoding, scoring
+from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
 
@@ -32,6 +33,7 @@ class ReadingSettings:
         batch_size: examples a batch.
         inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
         normalize_lengths: whether a choice's score is divided by its tokens (T0: it is not).
+        decoding: how answers are generated; greedily by default.
     """
 
     inputs_length: int = 512
@@ -40,6 +42,7 @@ class ReadingSettings:
     batch_size: int = 32
     inputs_eos: bool = False
     normalize_lengths: bool = False
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
 
     def __post_init__(self) -> None:
         for name in ("inputs_length", "targets_length", "batch_size"):
@@ -54,6 +57,24 @@ class ReadingSettings:
     def decode_length(self) -> int:
         """The longest answer that is generated, in tokens."""
         return self.targets_length if self.max_decode_length is None else self.max_decode_length
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a model wrote to one input: `decoding.num_decodes` answers, the best first.
+
+    Attributes:
+        texts: the answers, stripped.
+        scores: of each, see `decoding.Decoded`; 0 where they were not asked for.
+        tokens: the ids of each, up to and with the end of sequence.
+        token_scores: of each its tokens' log-probabilities in nats; empty where they were not
+            asked for.
+    """
+
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    token_scores: tuple[tuple[float, ...], ...]
 
 
 class Reader:
@@ -149,15 +170,27 @@ class Reader:
         return scores
 
     def generate(
-        self, inputs: Sequence[Sequence[int]], *, on_done: OnDone = lambda count: None
-    ) -> list[str]:
-        """Writes an answer to each input, greedily.
+        self,
+        inputs: Sequence[Sequence[int]],
+        *,
+        prefixes: Sequence[str] | None = None,
+        scored: bool = False,
+        on_done: OnDone = lambda count: None,
+    ) -> list[Generated]:
+        """Writes answers to each input, as `settings.decoding` says.
 
         Args:
-            inputs: token ids of the inputs.
+            inputs: token ids of the inputs. What is drawn for one is a function of the seed and
+                its place here.
+            prefixes: what each answer begins with, given back as part of it; empty for nothing.
+            scored: whether tokens' log-probabilities are asked for.
             on_done: told how many examples each finished batch held.
+
+        Raises:
+            InputError: a prefix leaves no room for an answer.
         """
-        texts = [""] * len(inputs)
+        made: list[Generated | None] = [None] * len(inputs)
+        given = self._tokenize_prefixes(prefixes) if prefixes and any(prefixes) else None
         batches = inputs_batches(
             [ids[: self.settings.inputs_length] for ids in inputs],
             batch_size=self.settings.batch_size,
@@ -165,19 +198,60 @@ class Reader:
             eos_id=self._vocabulary.eos_id,
         )
         for batch, found in self._pipelined(
-            batches,
-            lambda batch: decoding.greedy(
-                self._model,
-                self._params,
-                self._place(batch.inputs),
-                max_decode_length=self.settings.decode_length,
-                eos_id=self._vocabulary.eos_id,
-            ),
+            batches, lambda batch: self._decode(batch, given, scored=scored)
         ):
-            for example, ids in zip(batch.examples, found.tolist(), strict=False):
-                texts[example] = self._vocabulary.decode(ids).strip()
+            tokens, scores, token_scores = found
+            for row, example in enumerate(batch.examples):
+                made[example] = self._generated(tokens[row], scores[row], token_scores[row])
             on_done(len(batch.examples))
-        return texts
+        return [one for one in made if one is not None]
+
+    def _decode(
+        self, batch: InputsBatch, given: list[list[int]] | None, *, scored: bool
+    ) -> decoding.Decoded:
+        rows = batch.inputs.shape[0]
+        ids = np.zeros(rows, np.int32)
+        ids[: len(batch.examples)] = batch.examples
+        prefix = None
+        if given is not None:
+            prefix = np.zeros((rows, self.settings.decode_length), np.int32)
+            for row, example in enumerate(batch.examples):
+                prefix[row, : len(given[example])] = given[example]
+            prefix = self._place(prefix)
+        return decoding.decode(
+            self._model,
+            self._params,
+            self._place(batch.inputs),
+            self.settings.decoding,
+            max_decode_length=self.settings.decode_length,
+            eos_id=self._vocabulary.eos_id,
+            target_prefix=prefix,
+            draw_ids=self._place(ids),
+            scored=scored,
+        )
+
+    def _generated(
+        self, tokens: np.ndarray, scores: np.ndarray, token_scores: np.ndarray
+    ) -> Generated:
+        ids = [row[: np.count_nonzero(row)].tolist() for row in tokens]
+        return Generated(
+            texts=tuple(self._vocabulary.decode(row).strip() for row in ids),
+            scores=tuple(scores.tolist()),
+            tokens=tuple(map(tuple, ids)),
+            token_scores=tuple(
+                tuple(row[: len(own)].tolist()) for row, own in zip(token_scores, ids, strict=True)
+            ),
+        )
+
+    def _tokenize_prefixes(self, prefixes: Sequence[str]) -> list[list[int]]:
+        given = [list(ids) for ids in self._vocabulary.encode_batch(list(prefixes))]
+        longest = max(map(len, given))
+        if longest >= self.settings.decode_length:
+            raise InputError(
+                f"evaluation: an answer's prefix has {longest} tokens, and max_decode_length is"
+                f" {self.settings.decode_length}; raise it."
+            )
+        return given
 
     def _tokenize_choices(self, choices: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Token ids with end of sequence, each different text tokenised once."""
@@ -200,16 +274,16 @@ class Reader:
             self.tokens += int(np.count_nonzero(batch.choices))
 
     def _pipelined(
-        self, batches: Iterable[_Batch], call: Callable[[_Batch], jax.Array]
-    ) -> Iterator[tuple[_Batch, np.ndarray]]:
-        """Keeps the device busy: fetches a batch's result after the next one is under way."""
-        waiting: collections.deque[tuple[_Batch, jax.Array]] = collections.deque()
+        self, batches: Iterable[_Batch], call: Callable[[_Batch], Any]
+    ) -> Iterator[tuple[_Batch, Any]]:
+        """Keeps the device busy: gives a batch's result after the next one is under way."""
+        waiting: collections.deque[tuple[_Batch, Any]] = collections.deque()
         for batch in batches:
             self._count(batch)
             waiting.append((batch, call(batch)))
             if len(waiting) > _IN_FLIGHT:
                 first, result = waiting.popleft()
-                yield first, fetched(result)
+                yield first, jax.tree.map(fetched, result)
         while waiting:
             first, result = waiting.popleft()
-            yield first, fetched(result)
+            yield first, jax.tree.map(fetched, result)

@@ -158,6 +158,7 @@ def decode(
     target_prefix: jax.Array | np.ndarray | None = None,
     draw_ids: jax.Array | np.ndarray | None = None,
     logit_callback: LogitCallback | None = None,
+    scored: bool = True,
 ) -> Decoded:
     """Decodes by the settings: greedily, drawn, or by beam search.
 
@@ -178,6 +179,7 @@ def decode(
         logit_callback: gives new logits, `[rows, vocab]`, for those of each step and the
             `Progress`; to forbid tokens, give them minus infinity. It is traced: write it with
             jax.numpy, and pass the same function again, as another one compiles anew.
+        scored: False spares the scores of single targets, which then are zeros and empty.
 
     Raises:
         InputError: a setting does not fit the model or the prefix.
@@ -204,7 +206,7 @@ def decode(
         max_decode_length=max_decode_length,
         eos_id=eos_id,
         logit_callback=logit_callback,
-        scored=True,
+        scored=scored or settings.num_decodes > 1,
         rules=current_rules(),
     )
 

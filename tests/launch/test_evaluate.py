@@ -247,12 +247,49 @@ def test_predict_answers_lines_in_their_order(model_dir, tmp_path, capsys):
     assert answers[2]["prediction"] == "yes"
 
 
+def test_predict_gives_several_answers_behind_their_prefix(model_dir, tmp_path, capsys):
+    path = tmp_path / "in.jsonl"
+    lines = [{"inputs": "say it", "target_prefix": "so"}, {"inputs": "say it"}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "predict.gin").write_text(
+        "from __gin__ import dynamic_registration\n"
+        "from instrux.models import decoding_settings\n"
+        "from launch import predict\n"
+        f"predict.predict.model_dir = {model_dir!r}\n"
+        f"predict.predict.inputs = {str(path)!r}\n"
+        "predict.predict.compile_cache = False\n"
+        "predict.predict.batch_size = 2\n"
+        "predict.predict.token_scores = True\n"
+        "predict.predict.decoding = @decoding_settings.DecodingSettings()\n"
+        "decoding_settings.DecodingSettings.num_beams = 3\n"
+        "decoding_settings.DecodingSettings.num_decodes = 2\n"
+    )
+    assert cli.main(["predict", "--gin_file", str(tmp_path / "predict.gin")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for answer in answers:
+        assert answer["prediction"] == answer["predictions"][0]
+        assert answer["prediction_scores"] == sorted(answer["prediction_scores"], reverse=True)
+        for ids, scores in zip(answer["token_ids"], answer["token_scores"], strict=True):
+            assert len(ids) == len(scores) <= 8
+    assert all(text.startswith("so") for text in answers[0]["predictions"])
+    assert [row[:2] for row in answers[0]["token_scores"]] == [[0.0, 0.0]] * 2
+    assert answers[0]["target_prefix"] == "so"
+
+
+def test_a_prefix_that_leaves_no_room_is_told(model_dir, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps({"inputs": "say it", "target_prefix": "far too long"}))
+    with pytest.raises(InputError, match="prefix has 12 tokens, and max_decode_length is 8"):
+        predict(model_dir=model_dir, inputs=str(path), compile_cache=False)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("{", "line 1: not JSON"),
         ('{"input": "x"}', 'line 1: no "inputs"'),
         ('{"inputs": "x", "answer_choices": []}', '"answer_choices" is not a list'),
+        ('{"inputs": "x", "target_prefix": 3}', '"target_prefix" is not a text'),
         ("", "holds no inputs"),
     ],
 )
