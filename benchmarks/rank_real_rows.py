@@ -81,7 +81,8 @@ def _rows(folder: Path, name: str, vocabulary: Vocabulary, count: int) -> Rows:
     dataset, _, config = name.partition("/")
     path = sorted((folder / dataset / (config or "default")).glob("*.jsonl"))[-1]
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for template in TemplateCollection.load("promptsource-0.2.3")[name]:
+    templates = TemplateCollection.load("promptsource-0.2.3")[name]
+    for template in map(templates.__getitem__, templates):
         if not template.metadata.original_task:
             continue
         rendered = _rendered(template, lines, count)

@@ -241,8 +241,8 @@ def _decode_jitted(
     del rules  # in force while this is traced; an argument so that other rules trace anew
     by_beams = settings.num_beams > 1
     copies = settings.num_beams if by_beams else settings.num_decodes
-    family = CachedLanguageModel if isinstance(model, DecoderOnly) else CachedDecoder
-    decoder: Any = family(
+    family: Any = CachedLanguageModel if isinstance(model, DecoderOnly) else CachedDecoder
+    decoder = family(
         model, params, encoder_input_tokens, decode_length=max_decode_length, copies=copies
     )
 
