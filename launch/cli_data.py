@@ -97,6 +97,9 @@ def _add_pack(add: AddCommand) -> None:
         "--num_shards", type=int, help="files; one per 100,000 examples when left out"
     )
     pack.add_argument("--seed", type=int, default=0, help="of sampling and shuffling")
+    pack.add_argument(
+        "--one_example_a_row", action="store_true", help="rows are not filled with several"
+    )
     add_leave_out(pack)
     add_exclude(pack)
     pack.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
@@ -119,6 +122,7 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
         exclude=tuple(options.exclude),
+        one_example_a_row=options.one_example_a_row,
     )
     stages.pack(
         settings=settings,

@@ -97,7 +97,7 @@ def select(
         join_cluster()
     find_rule(rule)
     names = [*tasks, *declarations.tasks_of(mixtures, module_imports)]
-    chosen = _steps(model_dir, steps)
+    chosen = steps_to_compare(model_dir, steps)
     evaluated = {}
     for number, step in enumerate(chosen, start=1):
         tell(f"select: checkpoint of step {step} ({number} of {len(chosen)})")
@@ -144,7 +144,12 @@ def select(
     return SelectResult(path, selected, written)
 
 
-def _steps(model_dir: str, steps: Sequence[int] | None) -> list[int]:
+def steps_to_compare(model_dir: str, steps: Sequence[int] | None) -> list[int]:
+    """Gives the checkpoints to compare, all that a run keeps where none are named.
+
+    Raises:
+        InputError: there is none, or one that is named is not there.
+    """
     kept = all_steps(model_dir)
     chosen = kept if steps is None else sorted(set(steps))
     if not chosen:

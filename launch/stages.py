@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "pack": "launch.stages:pack",
     "train": "launch.train:train",
     "select": "launch.select_checkpoint:select",
+    "select_by_score": "launch.select_by_score:select_by_score",
     "evaluate": "launch.evaluate:evaluate",
     "score": "launch.natural_instructions:score",
     "scaling": "launch.natural_instructions:scaling",

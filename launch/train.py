@@ -92,7 +92,7 @@ def train(
     task_loss_every_steps: int | None = None,
     eval_pack: PackSettings | Sequence[PackSettings] | None = None,
     eval_every_steps: int | None = None,
-    eval_batches: int = 10,
+    eval_batches: int | None = 10,
     eval_by_task: bool = False,
     profile: ProfileSteps | None = None,
     trackers: Sequence[TrackerSettings] = (),
@@ -149,7 +149,7 @@ def train(
         task_loss_every_steps: see `LoopSettings`; with a packed set.
         eval_pack: the packed set or sets whose loss is measured during training.
         eval_every_steps: steps between such evaluations.
-        eval_batches: batches of each set.
+        eval_batches: batches of each set; None for all its rows, each once.
         eval_by_task: see `LoopSettings`.
         profile: steps to profile; see `instrux.training.profiling`.
         trackers: services that get the metrics too, such as `trackers.Wandb`.
@@ -181,7 +181,7 @@ def train(
         keep_every_steps=keep_every_steps,
         log_every_steps=log_every_steps,
         eval_every_steps=eval_every_steps,
-        eval_batches=eval_batches,
+        eval_batches=1 if eval_batches is None else eval_batches,
         max_seconds=max_seconds,
         max_skipped_steps=max_skipped_steps,
         max_roll_backs=max_roll_backs,
@@ -223,7 +223,8 @@ def train(
             " task_loss_every_steps."
         )
     data = training_data.for_model(data, model)
-    eval_sets = training_data.eval_sets(eval_pack, data_dir, model)
+    whole = batch_size if eval_batches is None else None
+    eval_sets = training_data.eval_sets(eval_pack, data_dir, model, whole_in_batches_of=whole)
     description = _description(model, data)
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     schedule = constant() if learning_rate is None else learning_rate

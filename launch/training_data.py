@@ -1,8 +1,11 @@
 """Where a run's rows come from: a packed set on disk, or a SeqIO mixture read as it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from instrux.data.audit_settings import AuditSettings
 from instrux.data.decoder_rows import DecoderOnlySource
@@ -77,6 +80,7 @@ def pack_settings(
     leave_out: Sequence[str] = (),
     leave_out_missing: bool = False,
     exclude: Sequence[str] = (),
+    one_example_a_row: bool = False,
 ) -> PackSettings:
     """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
     _check_lengths(mixture, task_feature_lengths)
@@ -95,6 +99,7 @@ def pack_settings(
         leave_out=tuple(leave_out),
         leave_out_missing=leave_out_missing,
         exclude=tuple(exclude),
+        one_example_a_row=one_example_a_row,
     )
 
 
@@ -137,11 +142,22 @@ def packed(settings: PackSettings, data_dir: str) -> TrainingData:
 
 
 def eval_sets(
-    settings: PackSettings | Sequence[PackSettings] | None, data_dir: str, model: ModelConfig
+    settings: PackSettings | Sequence[PackSettings] | None,
+    data_dir: str,
+    model: ModelConfig,
+    *,
+    whole_in_batches_of: int | None = None,
 ) -> list[EvalSet]:
     """The packed sets whose loss is measured during training.
 
     A task of two sets is named with the split of each.
+
+    Args:
+        settings: of one set, of several, or None.
+        data_dir: the folder that holds `packed/`.
+        model: what reads them.
+        whole_in_batches_of: rows of a batch where each row of a set is to be measured once; None
+            for as many batches as the loop asks for.
 
     Raises:
         InputError: one is absent, incomplete or damaged.
@@ -149,7 +165,10 @@ def eval_sets(
     if settings is None:
         return []
     several = [settings] if isinstance(settings, PackSettings) else list(settings)
-    sets = [for_model(packed(one, data_dir), model) for one in several]
+    found = [(packed(one, data_dir), None) for one in several]
+    if whole_in_batches_of is not None:
+        found = [once(data, whole_in_batches_of) for data, _ in found]
+    sets = [for_model(data, model) for data, _ in found]
     names = [name for data in sets for name in data.tasks]
     return [
         EvalSet(
@@ -157,9 +176,47 @@ def eval_sets(
             tasks=tuple(
                 f"{name} ({one.split})" if names.count(name) > 1 else name for name in data.tasks
             ),
+            batches=count,
         )
-        for one, data in zip(several, sets, strict=True)
+        for one, data, (_, count) in zip(several, sets, found, strict=True)
     ]
+
+
+def once(data: TrainingData, batch_size: int) -> tuple[TrainingData, int]:
+    """The same packed rows, each of them once, and the number of batches that takes.
+
+    The last batch is filled up with empty rows, which weigh nothing in a loss.
+    """
+    rows = len(data.source)  # pyright: ignore[reportArgumentType]
+    return data._replace(source=_RowsOnce(data.source, rows)), -(-rows // batch_size)
+
+
+@dataclass(frozen=True)
+class _RowsOnce:
+    """A source whose rows behind the first `rows` are empty."""
+
+    source: BatchSource
+    rows: int
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+        **more: Any,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        share = batch_size // process_count
+        place = (batch_size, seed, start_step, process_index, process_count)
+        found = self.source.batches(*place, **more)
+        for step, batch in enumerate(found, start=start_step):
+            first = step * batch_size + process_index * share
+            held = max(0, min(share, self.rows - first))
+            yield {
+                name: np.concatenate([array[:held], np.zeros_like(array[held:])])
+                for name, array in batch.items()
+            }
 
 
 def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:

@@ -227,6 +227,7 @@ def _plan(
         seed=settings.seed,
         num_shards=settings.shard_count,
         excluded=tuple(excluded.of(task) for task in splits),
+        one_example_a_row=settings.one_example_a_row,
     )
 
 

@@ -312,7 +312,9 @@ def _audit_line(id: str, number: int, audited: stages.Audited) -> Keyed:
 def _records(plan: DemonstrationPlan, each: Demonstration, inputs: str) -> Iterator[Keyed]:
     split = each.split or "train"
     place = stable_key("place", plan.settings.seed, each.id)
-    example = RenderedExample(inputs, each.completion, each.id, TEMPLATE)
+    # The last part of an example's id, its row, has no slash.
+    id = f"{plan.settings.task}/default/{split}/{each.id.replace('/', ':')}"
+    example = RenderedExample(inputs, each.completion, id, TEMPLATE)
     name = shard_name(split, place % plan.num_shards, plan.num_shards)
     yield (_RENDERED, name), Blob(place, 1, frame(example.to_bytes())).to_bytes()
     line = json.dumps(each.to_row(), ensure_ascii=False, sort_keys=True).encode(errors="replace")

@@ -62,6 +62,7 @@ class PackPlan:
         seed: of all shuffling.
         num_shards: how many shards there are in all.
         excluded: by task number, hashes of the example ids that are not packed; uint64.
+        one_example_a_row: whether every example has a row of its own.
     """
 
     mixture: str
@@ -73,6 +74,7 @@ class PackPlan:
     seed: int
     num_shards: int
     excluded: tuple[np.ndarray, ...]
+    one_example_a_row: bool = False
 
     def shard_name(self, shard: int) -> str:
         """A shard's file name: `rows.array_record-00003-of-00010`."""
@@ -127,7 +129,13 @@ def write_packed_shard(plan: PackPlan, shard: int, blocks: Iterable[bytes]) -> i
     Raises:
         InputError: the folder cannot be written to.
     """
-    rows, examples = pack_shard(blocks, plan.layout, seed=plan.seed, shard=shard)
+    rows, examples = pack_shard(
+        blocks,
+        plan.layout,
+        seed=plan.seed,
+        shard=shard,
+        one_example_a_row=plan.one_example_a_row,
+    )
     name = plan.shard_name(shard)
     folder = as_path(plan.folder)
     try:

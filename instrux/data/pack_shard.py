@@ -53,7 +53,12 @@ class ShardReport:
 
 
 def pack_shard(
-    blocks: Iterable[bytes], layout: RowLayout, *, seed: int, shard: int
+    blocks: Iterable[bytes],
+    layout: RowLayout,
+    *,
+    seed: int,
+    shard: int,
+    one_example_a_row: bool = False,
 ) -> tuple[np.ndarray, ExampleBlock]:
     """Packs the examples of a shard.
 
@@ -64,16 +69,21 @@ def pack_shard(
         layout: of the rows.
         seed: of the order of the rows.
         shard: the shard's number.
+        one_example_a_row: whether every example has a row of its own.
 
     Returns:
         The rows, `[rows]` of the layout's dtype, in shuffled order; and the examples.
     """
     examples = ExampleBlock.join(map(ExampleBlock.from_bytes, blocks)).in_global_order()
-    row_of_example = pack(
-        examples.heads["inputs_length"],
-        examples.heads["targets_length"],
-        inputs_length=layout.inputs_length,
-        targets_length=layout.targets_length,
+    row_of_example = (
+        np.arange(len(examples.heads))
+        if one_example_a_row
+        else pack(
+            examples.heads["inputs_length"],
+            examples.heads["targets_length"],
+            inputs_length=layout.inputs_length,
+            targets_length=layout.targets_length,
+        )
     )
     num_rows = int(row_of_example.max()) + 1
     shuffled = np.empty(num_rows, np.int64)

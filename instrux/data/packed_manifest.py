@@ -43,6 +43,8 @@ class PackSettings:
         leave_out_missing: whether tasks that are not rendered, or have no example in the split,
             are left out; otherwise one is an error.
         exclude: lists of rows that are not packed (`excluded`), such as an audit writes.
+        one_example_a_row: whether every example has a row of its own, so that a batch of n rows is
+            one of n examples, as papers count; otherwise rows are filled.
     """
 
     mixture: str
@@ -57,6 +59,7 @@ class PackSettings:
     leave_out: tuple[str, ...] = ()
     leave_out_missing: bool = False
     exclude: tuple[str, ...] = ()
+    one_example_a_row: bool = False
 
     def __post_init__(self) -> None:
         lists = [self.exclude] if isinstance(self.exclude, str) else self.exclude
@@ -94,10 +97,11 @@ class PackSettings:
             "extra_ids": self.vocabulary.extra_ids,
         }
         settings["format"] = FORMAT
-        # What leaves nothing out has the identity that it had before there was a choice.
+        # What leaves nothing out and fills its rows has the identity that it had before there was a
+        # choice.
         settings["leave_out"] = list(self.leave_out)
         settings["exclude"] = read_excluded(self.exclude).digest if self.exclude else ""
-        for name in ("leave_out", "leave_out_missing", "exclude"):
+        for name in ("leave_out", "leave_out_missing", "exclude", "one_example_a_row"):
             if not settings[name]:
                 del settings[name]
         return settings

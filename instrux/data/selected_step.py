@@ -5,7 +5,7 @@ Wherever a step's number is asked for, `selected` (the word) stands for the step
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ class SelectedStep:
         step: the chosen checkpoint's step.
         checkpoint: fingerprint of its content when it was chosen.
         rule: how a checkpoint's score was made of its tasks'.
-        score: the chosen checkpoint's score, percent.
+        score: the chosen checkpoint's score: percent, or whatever a scorer's numbers mean.
         scores: step -> score, of every checkpoint that was looked at.
         tasks: the rendered tasks that were scored.
         left_out: tasks that were asked for and are not rendered.
         split: the split that was scored.
         max_examples: examples a task at most, or None for all.
         evaluation: the folder under the run that holds each step's results.
+        losses: step -> validation loss, nats a token, where it was logged.
+        steps_per_epoch: where a run is counted in epochs, or None.
     """
 
     step: int
@@ -44,6 +46,8 @@ class SelectedStep:
     split: str
     max_examples: int | None
     evaluation: str
+    losses: Mapping[int, float] = field(default_factory=dict)
+    steps_per_epoch: int | None = None
 
 
 def write_selected(model_dir: str | Path, selected: SelectedStep) -> bool:
@@ -54,7 +58,8 @@ def write_selected(model_dir: str | Path, selected: SelectedStep) -> bool:
     except InputError:  # absent, or not one of ours: written anew
         pass
     content = asdict(selected) | {"schema": SCHEMA}
-    content["scores"] = {str(step): score for step, score in selected.scores.items()}
+    for name in ("scores", "losses"):
+        content[name] = {str(step): value for step, value in content[name].items()}
     write_json_atomically(Path(model_dir) / FILE_NAME, content)
     return True
 
@@ -70,8 +75,9 @@ def read_selected(model_dir: str | Path) -> SelectedStep:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
-        scores = {int(step): float(score) for step, score in content["scores"].items()}
-        content["scores"] = dict(sorted(scores.items()))  # the file has them in order of letters
+        for name in ("scores", "losses"):
+            values = {int(step): float(value) for step, value in content.get(name, {}).items()}
+            content[name] = dict(sorted(values.items()))  # the file has them in order of letters
         for name in ("tasks", "left_out"):
             content[name] = tuple(map(str, content[name]))
         selected = SelectedStep(**content)

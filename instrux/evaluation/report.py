@@ -36,6 +36,7 @@ from instrux.evaluation.report_tables import (
     training_rows,
 )
 from instrux.evaluation.runs import EvaluatedRun
+from instrux.evaluation.selection_plot import SelectionSection, selection_section
 from instrux.evaluation.verdict import GAIN, LOSS, UNCLEAR, Verdict, ablation_sentence, judge
 
 _MOST_ROWS = 40
@@ -128,6 +129,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
     flan = flan_section(all_arms)
     curves = _curves(all_arms)
     mixtures = _mixtures(runs)
+    selections = _selections(runs)
     names = [arm.name for arm in all_arms]
     reference = next((c.reference.arm.name for c in comparisons if c.reference), None)
     drawings = [
@@ -137,6 +139,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         *(a.drawing for a in ablations),
         *(f.drawing for f in figures),
         curves,
+        *(selection.drawing for selection in selections),
     ]
     drawings += [mixture.drawing for mixture in mixtures]
     html = _template().render(
@@ -158,6 +161,7 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         columns=5 + 4 * len(names),
         training=training_rows(all_arms),
         curves=curves,
+        selections=selections,
         mixtures=mixtures,
         datasets=[_dataset_section(all_arms, key, seed) for key in all_keys(all_arms)],
         settings=[_settings(run) for run in runs],
@@ -323,6 +327,17 @@ def _curves(all_arms: Sequence[Arm]) -> Drawing | None:
         if run.curve
     ]
     return training_plots.curves(found) if found else None
+
+
+def _selections(runs: Sequence[EvaluatedRun]) -> list[SelectionSection]:
+    """Where a scorer chose among several checkpoints of a run."""
+    return [
+        selection_section(run.about.name, number, run.selected)
+        for number, run in enumerate(runs)
+        if run.selected is not None
+        and len(run.selected.scores) > 1
+        and (run.selected.losses or run.selected.steps_per_epoch)
+    ]
 
 
 def _mixtures(runs: Sequence[EvaluatedRun]) -> list[MixtureSection]:

@@ -28,6 +28,9 @@ class SharedSettings:
         mlp_dim: inner width of the MLP.
         mlp_activations: one activation an input projection; their outputs are multiplied.
         dropout_rate: share of units dropped in training, in [0, 1).
+        residual_dropout_only: drop in what attention and MLP add to the residual stream alone
+            (InstructGPT, arXiv 2203.02155, appendix C), and not in embeddings, attention weights,
+            the MLP's inner units and the output.
         dtype: dtype of the matrix products, `float32` or `bfloat16`. Parameters, norms, softmax
             and loss are float32 in either case.
         remat: what the backward pass computes anew: `none`, `dots` (all but the outputs of the
@@ -51,6 +54,7 @@ class SharedSettings:
     mlp_dim: int
     mlp_activations: tuple[str, ...]
     dropout_rate: float = 0.1
+    residual_dropout_only: bool = False
     dtype: str = "float32"
     remat: str = "none"
     scan_layers: bool = True

@@ -14,6 +14,9 @@ from flax import nnx
 
 from instrux.models import dropout
 
+_RESIDUAL_BRANCHES = ("attention", "self_attention", "cross_attention", "mlp")
+"""Masks of what is added to the residual stream, in the layers of every family."""
+
 Params = dict[str, Any]
 Build = Callable[[Any, nnx.Rngs], nnx.Module]
 
@@ -91,7 +94,7 @@ def stack_masks(
     """Dropout masks of a stack's layers, `[layers, batch, width]`, and of its `inputs` and `outputs`.
 
     Args:
-        config: has `dropout_rate`, `random_bits` and `emb_dim`.
+        config: has `dropout_rate`, `residual_dropout_only`, `random_bits` and `emb_dim`.
         key: draws them; None for no dropout, which gives no masks.
         widths: width of each mask of a layer by name.
         num_layers: layers of the stack.
@@ -102,6 +105,9 @@ def stack_masks(
         return {}, {}
     key = dropout.with_generator(key, config.random_bits)
     layers_key, edges_key = jax.random.split(key)
+    if config.residual_dropout_only:
+        widths = {name: width for name, width in widths.items() if name in _RESIDUAL_BRANCHES}
+        return dropout.keep_masks(layers_key, rate, widths, leading=(num_layers, batch)), {}
     masks = dropout.keep_masks(layers_key, rate, widths, leading=(num_layers, batch))
     edge_widths = {"inputs": config.emb_dim, "outputs": config.emb_dim}
     return masks, dropout.keep_masks(edges_key, rate, edge_widths, leading=(batch,))

@@ -352,7 +352,7 @@ class Session:
         more: dict[str, Any] = {"task_ids": True} if by_task else {}
         batches = held_out.source.batches(*place, **more)
         sums, task_losses = [], None
-        for _ in range(self._settings.eval_batches):
+        for _ in range(held_out.batches or self._settings.eval_batches):
             batch = dict(next(batches))
             task_ids = batch.pop(TASK_IDS, None)
             sums.append(self._program.evaluate(self._state.params, batch))

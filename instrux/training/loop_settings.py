@@ -95,7 +95,9 @@ class EvalSet:
     Attributes:
         source: the rows, read from their start at every evaluation.
         tasks: names of its tasks in the order of their numbers, empty where it tells none.
+        batches: how many are read; the settings' `eval_batches` where None.
     """
 
     source: BatchSource
     tasks: tuple[str, ...] = ()
+    batches: int | None = None

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from types import SimpleNamespace
 
 import gin
 import pytest
@@ -19,6 +20,7 @@ def _given(path):
     return [
         *(f"{name}='/a/checkpoint'" for name in asked),
         *(["VOCABULARY='/a/model'"] * bool(asked)),
+        *(["INPUTS=('dolly=/a/file.jsonl',)"] * (path.parent.name == "instructgpt")),
     ]
 
 
@@ -71,6 +73,44 @@ def test_t0s_recipes_have_the_papers_numbers(stem, mixture, size, width, heads):
     assert evaluated["mixtures"] == ("t0_eval_score_eval",)
     chosen = gin.get_bindings(stages.function("select"))
     assert chosen["mixtures"] == ("t0_train_score_eval",)
+
+
+# arXiv 2203.02155, appendix C.1 and table 6; 12,725 prompts over 32 (or 8), 16 (or 2) times.
+@pytest.mark.parametrize(
+    ("stem", "width", "layers", "peak", "batch", "steps"),
+    [
+        ("sft_1_3b", 2048, 24, 9.65e-6, 32, 16 * 398),
+        ("sft_6b", 4096, 32, 9.65e-6, 32, 16 * 398),
+        ("sft_175b", 12288, 96, 5.03e-6, 8, 16 * 1591),
+        ("ppo_init_1_3b", 2048, 24, 5e-6, 32, 2 * 398),
+        ("ppo_init_6b", 4096, 32, 1.04e-5, 32, 2 * 398),
+        ("ppo_init_175b", 12288, 96, 2.45e-6, 8, 2 * 1591),
+    ],
+)
+def test_instructgpts_recipes_have_the_papers_numbers(
+    monkeypatch, stem, width, layers, peak, batch, steps
+):
+    monkeypatch.setattr("instrux.data.rendered.RenderedSplit.count", 12_725)
+    monkeypatch.setattr("launch.epochs.read_manifest", lambda _: SimpleNamespace(rows=12_725))
+    path = gin_config.folder() / "recipes" / "instructgpt" / f"{stem}.gin"
+    recipe.load(str(path), [*_given(path), "VOCABULARY='bytes'"])
+    bound = gin.get_bindings(stages.function("train"))
+    model = bound["model"]
+    assert (model.emb_dim, model.num_layers, model.max_positions) == (width, layers, 2048)
+    assert (model.dropout_rate, model.residual_dropout_only) == (0.2, True)
+    assert (model.prompt_loss_weight, model.bos_id) == (0.0, 50256)
+    assert (bound["batch_size"], bound["train_steps"]) == (batch, steps)
+    assert bound["pack"].one_example_a_row and bound["pack"].num_examples == 12_725
+    assert bound["eval_pack"].split == "validation" and bound["eval_batches"] is None
+    rate = bound["learning_rate"]
+    assert float(rate(0)) == pytest.approx(peak)
+    assert float(rate(steps // 2)) == pytest.approx(0.55 * peak, rel=1e-3)  # half a cosine's middle
+    assert float(rate(steps)) == pytest.approx(0.1 * peak)
+    assert (bound["optimizer"].b1, bound["optimizer"].b2) == (0.9, 0.95)
+    # Every epoch is measured and kept, and nothing ends the run before its last.
+    epochs = bound["keep_checkpoints"]
+    assert bound["checkpoint_every_steps"] == bound["eval_every_steps"] == steps // epochs
+    assert "max_seconds" not in bound
 
 
 def test_a_recipe_of_paper_size_asks_for_its_checkpoint():

@@ -98,7 +98,8 @@ def test_rendered_splits_are_like_any_tasks(prepared):
     examples = {example.example_id: example for example in split.read()}
     assert split.count == len(examples)
     assert split.manifest().metrics == ("rougeL",)
-    few = [example for id, example in examples.items() if id.startswith("few/")]
+    of_few_shot = "demonstrations_acme/default/train/few:"
+    few = [example for id, example in examples.items() if id.startswith(of_few_shot)]
     assert {(example.inputs.split("\n\n")[-1], example.targets) for example in few} == {
         ("Input: Peru\nOutput:", "Lima"),
         ("Input: Kenya\nOutput:", "Nairobi"),

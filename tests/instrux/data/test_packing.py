@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instrux.data.decoder_rows import decoder_only_features
 from instrux.data.pack_blocks import Copies, Tokenizer, draw_copies
 from instrux.data.pack_shard import pack_shard
 from instrux.data.packed_rows import RowLayout, model_features
@@ -278,3 +279,24 @@ def test_inputs_end_with_the_end_of_sequence_where_asked():
     block = tokenizer.block(["a", "abcd"], ["x", "y"])
     a, b, x, y = (ord(letter) + 3 for letter in "abxy")
     assert block.tokens.tolist() == [a, 1, x, 1, a, b, 1, y, 1]
+
+
+def test_one_example_a_row_and_only_its_answer_and_end_have_loss():
+    examples = [(0, "ab", "xyz"), (0, "", "x"), (0, "abc", "")]
+    rows, _ = pack_shard(blocks_of(examples), LAYOUT, seed=0, shard=0, one_example_a_row=True)
+    assert len(rows) == 3 and rows["decoder_segment_ids"].max() == 1
+    features = decoder_only_features(model_features(rows))
+    found = set()
+    for tokens, weights, segments in zip(
+        features["decoder_target_tokens"],
+        features["decoder_loss_weights"],
+        features["decoder_segment_ids"],
+        strict=True,
+    ):
+        trained = tokens[weights == 1]
+        assert trained[-1] == BYTES.vocabulary.eos_id
+        found.add(BYTES.vocabulary.decode(tokens[segments > 0]))
+        assert (weights[segments == 0] == 0).all()
+        assert weights.sum() == len(trained)
+    assert found == {"abxyz", "x", "abc"}
+    assert features["decoder_loss_weights"].sum() == len("xyz") + len("x") + 3
