@@ -76,6 +76,7 @@ def select_by_score(
     found = find_scorer(scorer)
     chosen = steps_to_compare(model_dir, steps)
     scores: dict[int, float] = {}
+    scored: tuple[str, ...] = ()
     for number, step in enumerate(chosen, start=1):
         tell(f"select_by_score: checkpoint of step {step} ({number} of {len(chosen)})")
         evaluated = evaluate(

@@ -57,7 +57,7 @@ def write_selected(model_dir: str | Path, selected: SelectedStep) -> bool:
             return False
     except InputError:  # absent, or not one of ours: written anew
         pass
-    content = asdict(selected) | {"schema": SCHEMA}
+    content: dict[str, Any] = asdict(selected) | {"schema": SCHEMA}
     for name in ("scores", "losses"):
         content[name] = {str(step): value for step, value in content[name].items()}
     write_json_atomically(Path(model_dir) / FILE_NAME, content)

@@ -75,8 +75,9 @@ def score_all(scorer: Any, prompts: Sequence[str], completions: Sequence[str]) -
     Raises:
         InputError: it gives something else than one finite number for each.
     """
-    if callable(many := getattr(scorer, "score_all", None)):
-        scores = list(many(list(prompts), list(completions)))
+    many: Any = getattr(scorer, "score_all", None)
+    if callable(many):
+        scores: Any = list(many(list(prompts), list(completions)))  # pyright: ignore[reportArgumentType]
     else:
         one: Scorer = scorer.score if hasattr(scorer, "score") else scorer
         scores = [one(p, c) for p, c in zip(prompts, completions, strict=True)]
