@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import instrux
 from instrux.errors import InputError, did_you_mean
-from launch import cli_data, cli_demonstrations, cli_lookup, cli_models, cli_studio, entry
+from launch import cli_data, cli_demonstrations, cli_lineage, cli_lookup, cli_models, cli_studio, entry
 from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, Run
 
 
@@ -59,7 +59,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         return command
 
     _add_recipes(add)
-    for module in (cli_data, cli_demonstrations, cli_models, cli_lookup, cli_studio):
+    for module in (cli_data, cli_demonstrations, cli_models, cli_lineage, cli_lookup, cli_studio):
         module.add_commands(add)
     return parser, list(commands.choices)
 

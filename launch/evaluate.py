@@ -18,7 +18,7 @@ from instrux.models.several_processes import is_first
 from instrux.training.mesh import MeshShape
 from instrux.training.processes import join_cluster
 from instrux.training.run_folder import is_run
-from launch import declarations
+from launch import declarations, evaluation_lineage
 from launch.follow import ALL, Follow, check_step, each_kept, each_new
 from launch.reading import find_foreign, find_run, opened
 
@@ -205,5 +205,6 @@ def evaluate(
             )
             made.append(EvaluateResult(folder, results))
             if is_first():
+                evaluation_lineage.write(folder, run, each_tasks, settings, data_dir)
                 print(folder / FILE_NAME)
     return made[0]

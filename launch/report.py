@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from instrux.data.lineage_files import FILE_NAME as LINEAGE_NAME
+from instrux.data.lineage_files import Source, write_lineage
+from instrux.data.packed_manifest import MANIFEST_NAME
+from instrux.data.seal import seal_of
 from instrux.errors import InputError
 from instrux.evaluation.compare import Comparison, Estimate
 from instrux.evaluation.report import Report, build_report, write_report
-from instrux.evaluation.runs import RunForReport, read_run
+from instrux.evaluation.runs import EvaluatedRun, RunForReport, read_run
 from instrux.progress import tell
 
 __all__ = ["ReportResult", "RunForReport", "report"]
@@ -58,11 +62,13 @@ def report(
     """
     path = _page(out)
     _check_names(runs)
-    made = build_report([read_run(run) for run in runs], title=title, seed=seed)
+    read = [read_run(run) for run in runs]
+    made = build_report(read, title=title, seed=seed)
     written = not _is_same(path, made)
     if written:
         try:
             write_report(made, path)
+            _write_lineage(path, made, read, {"title": title, "seed": seed})
         except OSError as error:
             raise InputError(
                 f"{path}: the report cannot be written ({error.strerror or error}); give another"
@@ -72,6 +78,43 @@ def report(
         tell(f"report: {path}: complete, skipped")
     _tell_verdict(made, path)
     return ReportResult(path, made.verdict.headline, made.verdict.outcome, written)
+
+
+def _write_lineage(
+    path: Path, made: Report, runs: Sequence[EvaluatedRun], arguments: dict[str, object]
+) -> None:
+    """Writes what the page was made from, for `instrux show` and `instrux verify`."""
+    sources = []
+    for run in runs:
+        lineage = run.folder / LINEAGE_NAME
+        fingerprint = seal_of(lineage)
+        sources.append(
+            Source(
+                kind="evaluation",
+                name=f"{run.about.name}, step {run.results.step}",
+                fingerprint=fingerprint,
+                path=str(run.folder),
+            )
+        )
+        if run.pack_folder is not None and run.pack is not None:
+            fingerprint = seal_of(Path(run.pack_folder) / MANIFEST_NAME)
+            sources.append(
+                Source(
+                    kind="packed",
+                    name=Path(run.pack_folder).name,
+                    fingerprint=fingerprint,
+                    path=run.pack_folder,
+                )
+            )
+    figures = [path.parent / f"{path.stem}_{drawing.name}.png" for drawing in made.drawings]
+    write_lineage(
+        path.with_name(f"{path.stem}.{LINEAGE_NAME}"),
+        "report",
+        files=[path, *figures],
+        sources=sources,
+        arguments=arguments,
+        packages=("numpy", "matplotlib", "jinja2"),
+    )
 
 
 def _page(out: str | os.PathLike[str]) -> Path:

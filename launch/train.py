@@ -48,7 +48,7 @@ from instrux.training.schedules import constant
 from instrux.training.spikes import TELL_SPIKES, Spikes
 from instrux.training.trackers import Tracker, TrackerSettings
 from instrux.training.train_step import StepSettings, TrainState
-from launch import foreign, training_data
+from launch import foreign, run_lineage, training_data
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 
@@ -284,6 +284,21 @@ def train(
         )
         del state, restored
         result = session.run(data.source)
+        if jax.process_index() == 0 and result.signal is None:
+            arguments = {
+                "data_dir": data_dir,
+                "batch_size": batch_size,
+                "train_steps": train_steps,
+                "seed": seed,
+                "mixture": mixture if pack is None else pack.mixture,
+            }
+            run_lineage.write(
+                folder,
+                pack=None if pack is None else pack.folder(data_dir),
+                initial_checkpoint_path=initial_checkpoint_path,
+                arguments=arguments,
+                stopped=result.stopped,
+            )
     if result.signal == signal.SIGTERM:
         raise SystemExit(SIGTERM_STATUS)
     if result.signal is not None:

@@ -130,7 +130,8 @@ def audit(
             settings, sources.tasks, _found(folder, passes, plan, lists), held_out_set
         )
         files = [*lists, *_write_pages(folder, results)]
-        output.complete(_manifest(settings, identity, sources, results, files, started))
+        arguments = asdict(settings) | {"data_dir": str(data_dir)}
+        output.complete(_manifest(arguments, identity, sources, results, files, started))
         _remove_leftovers(folder)
     except OSError as error:
         raise InputError(
@@ -364,7 +365,7 @@ def _write_pages(folder: Path, results: AuditResults) -> list[FileRecord]:
 
 
 def _manifest(
-    settings: AuditSettings,
+    arguments: dict[str, Any],
     identity: dict[str, Any],
     sources: _Sources,
     results: AuditResults,
@@ -377,7 +378,7 @@ def _manifest(
         files=tuple(files),
         counts={"examples": sources.rows, "tasks": len(sources.tasks), **results.listed},
         versions=library_versions("apache-beam", "numpy", "sentencepiece"),
-        arguments=asdict(settings),
+        arguments=arguments,
         seconds=round(time.time() - started, 3),
     )
 

@@ -22,9 +22,17 @@ from instrux.beam.runners import pipeline_options, run_pipeline, shares_this_mac
 from instrux.data import registration
 from instrux.data.cached_examples import CacheEncoder, CacheStats
 from instrux.data.files import as_path, write_json_atomically
-from instrux.data.manifest import COMPLETED, CompletedFolder, Manifest, library_versions
+from instrux.data.manifest import (
+    COMPLETED,
+    CompletedFolder,
+    FileRecord,
+    Manifest,
+    file_record,
+    library_versions,
+)
 from instrux.data.rendered import RenderedSplit
 from instrux.data.seqio_source import PromptedTaskSource
+from instrux.data.tfrecord import read_records
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
@@ -85,8 +93,23 @@ class _SplitToCache:
 
     def write_json(self, info: dict[str, Any], stats: dict[str, int]) -> None:
         """Writes what SeqIO reads before the records."""
-        write_json_atomically(seqio.get_cached_info_path(str(self.folder), self.split), info)
-        write_json_atomically(seqio.get_cached_stats_path(str(self.folder), self.split), stats)
+        write_json_atomically(self.json_paths[0], info)
+        write_json_atomically(self.json_paths[1], stats)
+
+    @property
+    def json_paths(self) -> tuple[Path, Path]:
+        """What SeqIO reads before the records: information, statistics."""
+        folder = str(self.folder)
+        return (
+            as_path(seqio.get_cached_info_path(folder, self.split)),
+            as_path(seqio.get_cached_stats_path(folder, self.split)),
+        )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What it was made from, for `instrux show`."""
+        rendered = None if self.rendered is None else self.rendered.task_name
+        return {"task": self.task.name, "split": self.split, "rendered": rendered}
 
 
 def cache(
@@ -249,8 +272,9 @@ def _finish(each: _SplitToCache, files: Sequence[CacheFile], seconds: float) -> 
     manifest = Manifest(
         stage="cache",
         settings=each.settings,
-        files=tuple(report.file for report in reports),
+        files=(*(report.file for report in reports), *map(file_record, each.json_paths)),
         counts=stats.to_seqio(),
+        metadata=each.metadata,
         versions=library_versions("seqio", "sentencepiece"),
         seconds=round(seconds, 3),
     )
@@ -275,8 +299,9 @@ def _cache_with_seqio(
         manifest = Manifest(
             stage="cache",
             settings=each.settings,
-            files=(),
+            files=_written_files(each),
             counts=_written_stats(each),
+            metadata=each.metadata,
             versions=library_versions("seqio"),
         )
         write_json_atomically(each.completed.manifest_path, manifest.to_json())
@@ -286,6 +311,13 @@ def _written_stats(each: _SplitToCache) -> dict[str, int]:
     """Reads the statistics that SeqIO's job wrote."""
     path = as_path(seqio.get_cached_stats_path(str(each.folder), each.split))
     return json.loads(path.read_text())
+
+
+def _written_files(each: _SplitToCache) -> tuple[FileRecord, ...]:
+    """Reads back what SeqIO's job wrote."""
+    shards = sorted(each.folder.glob(f"{each.split}.tfrecord-*"))
+    counted = [file_record(path, records=sum(1 for _ in read_records(path))) for path in shards]
+    return (*counted, *map(file_record, each.json_paths))
 
 
 def _seqio_transforms(each: _SplitToCache, pipeline: Any, *, module_imports: Sequence[str]) -> None:

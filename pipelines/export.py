@@ -127,7 +127,8 @@ def export(
         card = _card(settings, parts, left_out, held_out, files, text_bytes)
         size, digest = write_atomically(folder / CARD_NAME, [card.to_markdown().encode()])
         files.append(FileRecord(CARD_NAME, size, digest, 0))
-        output.complete(_manifest(settings, identity, parts, left_out, files, started))
+        arguments = dataclasses.asdict(settings) | {"data_dir": str(data_dir)}
+        output.complete(_manifest(arguments, identity, parts, left_out, files, started))
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: cannot be used ({error.strerror or error})"
@@ -377,7 +378,7 @@ def _excluded(parts: Sequence[_Part]) -> int:
 
 
 def _manifest(
-    settings: ExportSettings,
+    arguments: dict[str, Any],
     identity: dict[str, Any],
     parts: Sequence[_Part],
     left_out: Sequence[LeftOutTask],
@@ -395,7 +396,7 @@ def _manifest(
         },
         dropped={"excluded": excluded} if (excluded := _excluded(parts)) else {},
         versions=library_versions("pyarrow"),
-        arguments=dataclasses.asdict(settings),
+        arguments=arguments,
         metadata={
             "tasks": {
                 part.task.name: {"rows": part.rows, "examples": part.available} for part in parts

@@ -15,6 +15,7 @@ from instrux.beam.runners import is_local, pipeline_options, run_pipeline, share
 from instrux.data.excluded import Excluded, kept_by_file, read_excluded, told_excluded
 from instrux.data.files import as_path, remove_partial_files, write_atomically
 from instrux.data.left_out import LeftOutTask, leave_out, told
+from instrux.data.manifest import library_versions
 from instrux.data.pack_blocks import Tokenizer
 from instrux.data.pack_shard import ShardReport
 from instrux.data.packed_manifest import (
@@ -332,4 +333,5 @@ def _manifest(
         rows_lower_bound=lower_bound(lengths),
         instrux_version=instrux.__version__,
         left_out=left_out,
+        versions=library_versions("apache-beam", "numpy", "sentencepiece"),
     )

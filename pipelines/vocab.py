@@ -125,6 +125,7 @@ def vocab(
             files=(FileRecord(path.name, written, digest, size),),
             counts={"lines": len(lines), "characters": sum(map(len, lines))},
             versions=library_versions("sentencepiece"),
+            arguments={"tasks": list(tasks), "data_dir": str(data_dir)},
         )
     )
     tell(f"vocab {folder.name}: {size:,} pieces from {len(lines):,} lines")

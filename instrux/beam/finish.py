@@ -95,6 +95,7 @@ def finish_split(
             **job.metadata(),
             "missing_fields": dict(report.missing_fields),
             "dead_letters": dead[0].name if dead else None,
+            "dead_letters_file": dataclasses.asdict(dead[0]) if dead else None,
         },
         seconds=round(time.time() - settings.started, 3),
     )

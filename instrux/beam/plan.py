@@ -5,6 +5,7 @@ of rows, read once for all the jobs that want it). Both are plain data that trav
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -66,7 +67,10 @@ class SplitJob:
         return {
             "dataset": task.source.dataset,
             "config": task.source.config,
+            "source": task.source.key(),
             "template": template.name,
+            "template_release": task.template_release or None,
+            "template_digest": _digest(plain(template)),
             "cluster": task.cluster,
             "metrics": list(task.metrics),
             "answer_choices": list(fixed) if fixed is not None else None,
@@ -239,6 +243,10 @@ def _bytes_of_rows(shards: Sequence[RowShard]) -> int:
     in_lines = [shard.end - shard.start for shard in shards if shard.format == "jsonl"]
     guess = sum(in_lines) if in_lines else 1024 * sum(shard.num_rows for shard in shards)
     return max(1, guess)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -28,8 +28,8 @@ class AuditSettings:
         inputs_eos: whether inputs end with the end of sequence, which takes a token of theirs.
         near_duplicates: whether near duplicates are looked for, which takes most of the time.
         likeness: Jaccard likeness of their sets of shingles from which two rows are near
-            duplicates (0.8 in arXiv 2107.06499, section 4.2).
-        shingle_words: words of a shingle (5 there).
+            duplicates, as usual since arXiv 2107.06499.
+        shingle_words: words of a shingle.
         bands: keys of a row; rows that share one are compared.
         band_rows: hash functions behind a key.
         most_compared: where more rows than this share a key, each is compared with this many.

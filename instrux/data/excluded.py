@@ -14,7 +14,7 @@ import numpy as np
 
 from instrux.data.audit_words import text_hash
 from instrux.data.examples import RenderedExample
-from instrux.data.files import as_path
+from instrux.data.files import as_path, size_and_digest
 from instrux.data.rendered import RenderedSplit
 from instrux.data.tfrecord import read_records
 from instrux.errors import InputError
@@ -69,17 +69,13 @@ def _excluded(lists: tuple[tuple[str, str], ...]) -> Excluded:
 
 
 def _content_digest(path: str) -> str:
-    digest = hashlib.sha256()
     try:
-        with as_path(path).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return size_and_digest(path)[1]
     except OSError as error:
         raise InputError(
             f"exclude {path}: {error.strerror or error}; give a list of rows, such as "
             "`instrux audit` writes"
         ) from error
-    return digest.hexdigest()
 
 
 def _lines(path: str) -> Iterator[tuple[str, str]]:

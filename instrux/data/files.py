@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _PARTIAL = ".partial"
+_BLOCK_BYTES = 1 << 20
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -49,6 +50,17 @@ def write_atomically(
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return size, digest.hexdigest()
+
+
+def size_and_digest(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Reads a file and gives its size in bytes and its SHA-256, as hex digits."""
+    digest = hashlib.sha256()
+    size = 0
+    with as_path(path).open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
     return size, digest.hexdigest()
 
 

@@ -18,9 +18,11 @@ from typing import Any
 from instrux.data.files import (
     as_path,
     remove_partial_files,
+    size_and_digest,
     write_atomically,
     write_json_atomically,
 )
+from instrux.data.seal import sealed
 from instrux.errors import InputError
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "CompletedFolder",
     "FileRecord",
     "Manifest",
+    "file_record",
     "library_versions",
     "same_settings",
     "write_atomically",
@@ -59,7 +62,7 @@ class Manifest:
     """What made a stage's output.
 
     Attributes:
-        stage: `render`, `cache`, `pack`, `vocab`.
+        stage: `render`, `cache`, `vocab`, `export`, `audit`.
         settings: all that determines the output's bytes; a change of them asks for a new run.
         files: the output files, in order of name.
         counts: what was counted, such as rows read and examples written.
@@ -81,8 +84,8 @@ class Manifest:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data for a JSON file."""
-        return dataclasses.asdict(self)
+        """As plain data for a JSON file, with a digest of itself."""
+        return sealed(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Manifest":
@@ -156,6 +159,12 @@ class CompletedFolder:
         """Writes the manifest, then `COMPLETED`."""
         write_json_atomically(self.manifest_path, manifest.to_json())
         self.completed_path.touch()
+
+
+def file_record(path: Path, *, records: int = 0) -> FileRecord:
+    """Reads a file that is there already, for a manifest."""
+    size, digest = size_and_digest(path)
+    return FileRecord(path.name, size, digest, records)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

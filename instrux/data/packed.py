@@ -4,7 +4,6 @@ Batch `k` is a function of the data, the seed and `k` alone: nothing but the ste
 be kept to go on where a run stopped. Imports no TensorFlow.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import grain
 import numpy as np
 
+from instrux.data.files import size_and_digest
 from instrux.data.packed_manifest import PackedShard, PackManifest, PackSettings, read_manifest
 from instrux.data.packed_rows import model_features, rows_from_records
 from instrux.data.sampling import permuted
@@ -23,7 +23,6 @@ __all__ = ["PackManifest", "PackSettings", "PackedDataset"]
 
 _VERIFY_UP_TO_BYTES = 512 * 2**20
 _ENDLESS = 2**62
-_HASH_BLOCK_BYTES = 2**20
 
 
 class PackedDataset:
@@ -67,7 +66,7 @@ class PackedDataset:
             InputError: a file differs; the message names it.
         """
         for shard in self.manifest.shards:
-            if _sha256(self.folder / shard.name) != shard.sha256:
+            if size_and_digest(self.folder / shard.name)[1] != shard.sha256:
                 raise self._damaged(shard, "its checksum is not the manifest's")
 
     def check_vocabulary(self, spec: VocabularySpec) -> None:
@@ -229,11 +228,3 @@ def _share(batch_size: int, process_index: int, process_count: int) -> range:
         raise InputError(f"process_index is {process_index} of {process_count} processes")
     size = batch_size // process_count
     return range(process_index * size, (process_index + 1) * size)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from instrux.data.excluded import read_excluded
 from instrux.data.left_out import LeftOutTask
 from instrux.data.packed_rows import RowLayout
+from instrux.data.seal import sealed
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 
@@ -183,6 +185,7 @@ class PackManifest:
             (`packing_bounds.lower_bound`).
         instrux_version: the version that packed.
         left_out: tasks of the mixture that were not packed, with the share that each had.
+        versions: package -> version that packed.
     """
 
     settings: dict[str, Any]
@@ -197,6 +200,7 @@ class PackManifest:
     rows_lower_bound: int
     instrux_version: str
     left_out: tuple[LeftOutTask, ...] = ()
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def layout(self) -> RowLayout:
@@ -215,7 +219,7 @@ class PackManifest:
 
     def to_json(self) -> str:
         """Gives the manifest as JSON, the same text for the same content."""
-        content = dataclasses.asdict(self) | {"gap": self.gap}
+        content = sealed(dataclasses.asdict(self) | {"gap": self.gap})
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -228,6 +232,7 @@ class PackManifest:
         try:
             content = json.loads(text)
             del content["gap"]
+            content.pop("digest", None)
             content["tasks"] = tuple(PackedTask(**task) for task in content["tasks"])
             content["left_out"] = tuple(LeftOutTask(**task) for task in content.get("left_out", ()))
             content["shards"] = tuple(PackedShard(**shard) for shard in content["shards"])

@@ -55,6 +55,7 @@ class PromptedTask:
         original_task: whether the template asks what the dataset was made to ask.
         truncate: whether each printed expression is cut at 2,048 characters, as PromptSource does.
         strip: whether white space around inputs and targets goes (PromptSource from 0.1.0 on).
+        template_release: where the template was looked up, once it was; for the record.
     """
 
     name: str
@@ -68,11 +69,15 @@ class PromptedTask:
     original_task: bool = True
     truncate: bool = True
     strip: bool = True
+    template_release: str = ""
 
     def resolve(self) -> "PromptedTask":
         """The same task with its template looked up, if it was a reference."""
         resolve: Any = getattr(self.template, "resolve", None)
-        return self if resolve is None else dataclasses.replace(self, template=resolve())
+        if resolve is None:
+            return self
+        release = _release_of(self.template)
+        return dataclasses.replace(self, template=resolve(), template_release=release)
 
     @cached_property
     def _draws(self) -> bool:
@@ -109,6 +114,12 @@ class PromptedTask:
             answer_choices=tuple(choices) if choices else None,
             references=tuple(references) if references else None,
         )
+
+
+def _release_of(template: Any) -> str:
+    reference = getattr(template, "reference", template)  # of a mended one
+    release = getattr(reference, "release", None)
+    return release if isinstance(release, str) else ""
 
 
 def with_field_names(row: Mapping[str, Any]) -> Mapping[str, Any]:
