@@ -201,7 +201,9 @@ def _tell(
     unrecorded = [each for each in checked if not each.files]
     for artefact in unrecorded:
         print(f"{artefact.folder}: {artefact.kind} without recorded digests; nothing to check")
-    verdict = f"{len(problems):,} problems" if problems else "all as written"
+    verdict = "all as written" if files else "no digests"
+    if problems:
+        verdict = f"{len(problems):,} {'problem' if len(problems) == 1 else 'problems'}"
     kinds = ", ".join(
         f"{count:,} {kind}" for kind, count in Counter(each.kind for each in checked).items()
     )

@@ -264,6 +264,7 @@ def train(
             state = _first_state(program, initial_checkpoint_path, assignment_map, description)
             position = Position(0)
         if jax.process_index() == 0:
+            (folder / run_lineage.FILE_NAME).unlink(missing_ok=True)  # true again at the end
             description.write(folder)
             (folder / "config.gin").write_text(gin.operative_config_str(), encoding="utf-8")
         session = Session(

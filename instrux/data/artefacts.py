@@ -190,7 +190,8 @@ def _reader(manifest: Path, content: Mapping[str, Any]) -> Reader:
 
 def _of_stage(manifest: Path, content: dict[str, Any]) -> Artefact:
     folder = manifest.parent
-    kind = _STAGES.get(content["stage"], content["stage"])
+    stage = str(content["stage"])
+    kind = _STAGES.get(stage, stage)
     about = _ABOUT.get(kind, _about_other)
     if folder.parent.name == "rendered":  # whichever stage filled it
         kind = "rendered"
@@ -434,7 +435,7 @@ def _with_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
         manifest=manifest,
         fingerprint=digest_of(content),
         sealed=seal_holds(content),
-        complete=content["arguments"].get("finished", True),
+        complete=True,
         versions=content["versions"],
         arguments=content["arguments"],
         settings={},
@@ -448,7 +449,7 @@ def _with_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
 
 
 def _without_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
-    """A run or an evaluation of an earlier version, or one that is not finished."""
+    """A run or an evaluation of an earlier version, or one that still goes on."""
     is_run = manifest.name == "model.json"
     if not ({"model", "feature_lengths"} if is_run else {"tasks", "schema"}) <= set(content):
         raise InputError(f"{manifest}: not a file of ours; Instrux wrote no such folder.")
@@ -460,7 +461,7 @@ def _without_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
         manifest=manifest,
         fingerprint="",
         sealed=None,
-        complete=False,
+        complete=True,
         versions=content.get("versions", {}),
         arguments={},
         settings=content.get("settings", {}),

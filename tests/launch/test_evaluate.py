@@ -100,6 +100,13 @@ def test_evaluate_writes_results_and_a_second_time_does_nothing(model_dir, data_
     again = _evaluate(model_dir, data_dir, groups={"acme_*": "held-out prompts"})
     assert "complete, skipped" in capsys.readouterr().err
     assert same_results(again.results, made.results)
+    assert cli.main(["verify", str(made.folder)]) == 0
+    path = made.folder / "predictions" / "acme_ranked.jsonl"
+    content = path.read_text()
+    path.write_text(content.replace("0", "1", 1))
+    assert cli.main(["verify", str(made.folder)]) == 2
+    assert f"{path}: changed" in capsys.readouterr().out
+    path.write_text(content)
 
 
 def test_every_checkpoint_that_is_kept_is_evaluated(model_dir, data_dir, tmp_path, capsys):

@@ -10,6 +10,7 @@ from instrux.errors import InputError
 from instrux.evaluation import aggregate, bootstrap
 from instrux.evaluation.predictions import Prediction, predictions_path, write_predictions
 from instrux.evaluation.results import EvaluationResults, TaskResult, write_results
+from launch import cli
 from launch.report import RunForReport, report
 
 
@@ -91,6 +92,9 @@ def test_report_writes_the_page_and_tells_its_verdict(runs, tmp_path, capsys):
     assert "95.0 (" in said and "+45.0 (" in said
     assert f"Report: {made.path}" in said
     assert (tmp_path / "out" / "report_overview.png").exists()
+    assert cli.main(["verify", str(made.path)]) == 0
+    (tmp_path / "out" / "report_overview.png").write_bytes(b"")
+    assert cli.main(["verify", str(made.path)]) == 2
 
 
 def test_a_page_that_is_there_is_not_written_again(runs, tmp_path, capsys):

@@ -16,7 +16,7 @@ from instrux.errors import InputError
 from instrux.training.checkpoints import load_run
 from instrux.training.mesh import MeshShape
 from instrux.training.metrics_log import read_metrics
-from launch import gin_config, train
+from launch import cli, gin_config, train
 from launch.convert import convert
 
 TINY_RUN = Path(__file__).parents[1] / "instrux" / "training" / "tiny_run.py"
@@ -150,6 +150,25 @@ def test_the_run_is_described_in_its_folder(undisturbed):
     description = json.loads((undisturbed / "model.json").read_text())
     assert description["feature_lengths"] == {"inputs": 16, "targets": 8}
     assert (undisturbed / "config.gin").exists()
+
+
+def test_a_run_leads_back_to_its_pack_and_its_checkpoint_is_checked(undisturbed, tmp_path, capsys):
+    assert cli.main(["verify", str(undisturbed), "--chain"]) == 0
+    assert cli.main(["show", str(undisturbed), "--json"]) == 0
+    out = capsys.readouterr().out
+    (run,) = json.loads(out[out.index("[") :])
+    assert run["counts"] == {"steps": 8}
+    assert [(each["kind"], each["state"]) for each in run["sources"]] == [("packed", "same")]
+    damaged = shutil.copytree(undisturbed, tmp_path / "run")
+    part = max((damaged / "checkpoints" / "8").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert cli.main(["verify", str(damaged)]) == 2
+    assert f"{part}: changed" in capsys.readouterr().out
+    (damaged / "lineage.json").unlink()  # as while it trains
+    assert cli.main(["verify", str(damaged)]) == 0
+    assert "run without recorded digests" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
