@@ -11,7 +11,15 @@ from typing import NoReturn
 
 import instrux
 from instrux.errors import InputError, did_you_mean
-from launch import cli_data, cli_demonstrations, cli_lineage, cli_lookup, cli_models, cli_studio, entry
+from launch import (
+    cli_data,
+    cli_demonstrations,
+    cli_lineage,
+    cli_lookup,
+    cli_models,
+    cli_studio,
+    entry,
+)
 from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, Run
 
 

@@ -231,14 +231,14 @@ About = tuple[Sequence[Source], tuple[str, ...], str, str]
 def _about_rendered(folder: Path, content: dict[str, Any], manifest: Path) -> About:
     settings, metadata = content["settings"], content["metadata"]
     split = manifest.name.removeprefix("manifest.").removesuffix(".json")
-    dataset = "/".join(filter(None, (settings["dataset"], settings["config"])))
+    dataset = "/".join(filter(None, (metadata["dataset"], metadata["config"])))
     release = metadata.get("template_release")
     template = f"{metadata['template']} ({release})" if release else metadata["template"]
     sources = [
         Source(
             kind="dataset",
-            name=f"{dataset}, {settings['source_split']}",
-            fingerprint=settings["fingerprint"],
+            name=f"{dataset}, {settings.get('source_split', split)}",
+            fingerprint=settings.get("fingerprint", ""),
         ),
         Source(kind="template", name=template, fingerprint=metadata.get("template_digest") or ""),
     ]
