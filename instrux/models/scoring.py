@@ -1,7 +1,7 @@
 """Rank classification: the log-probability of each answer choice given its input.
 
-An input is encoded once, and the decoder's keys and values of it are computed once, whatever the
-number of its choices. Choices lie in one flat list, so inputs may differ in how many they have.
+An input is encoded once, and the decoder's keys and values of it are computed once or, where choices
+are short, not at all, whatever the number of its choices. Choices lie in one flat list, so inputs may differ in how many they have.
 """
 
 import functools
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from instrux.errors import InputError
-from instrux.models import attention, losses
+from instrux.models import absorbed_attention, attention, losses
 from instrux.models.decoder_only import DecoderOnly
 from instrux.models.encoding import encode_inputs
 from instrux.models.families import Model
@@ -131,13 +131,16 @@ def _decode_choices(
         layer = model.bind("decoder_layer", layer_params)
         x = layer.attend_to_targets(x, bias=bias, mask=mask, masks={})
         cross = layer.encoder_decoder_attention
-        keys, values = cross.keys_values(encoded)
         queries = layer.cross_queries(x)
         rows = (
             jnp.zeros((batch * slots, *queries.shape[1:]), queries.dtype).at[position].set(queries)
         )
         rows = rows.reshape(batch, slots * length, *queries.shape[2:])
-        attended = cross.output(rows, keys, values, bias=None, mask=cross_mask)
+        if absorbed_attention.pays(model.config, slots * length):
+            attended = absorbed_attention.attend(cross, rows, encoded, cross_mask)
+        else:
+            keys, values = cross.keys_values(encoded)
+            attended = cross.output(rows, keys, values, bias=None, mask=cross_mask)
         x = x + attended.reshape(batch * slots, length, -1)[position]
         return layer.feed_forward(x, {})
 

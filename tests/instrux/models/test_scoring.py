@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instrux.errors import InputError
-from instrux.models import scoring, t5
+from instrux.models import absorbed_attention, scoring, t5
 
 CHOICES = np.array(
     [[5, 1, 0, 0], [7, 8, 9, 1], [20, 21, 1, 0], [5, 1, 0, 0], [90, 3, 1, 0]], np.int32
@@ -38,6 +38,15 @@ def test_scores_are_those_of_each_pair_alone(model, params, batch, expected, sca
     model = t5.T5(dataclasses.replace(model.config, scan_layers=scan_layers))
     scores = scoring.score_choices(model, params, batch["encoder_input_tokens"], CHOICES, OWNER)
     np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_short_choices_need_no_keys_of_their_inputs(model, params, batch, expected):
+    short = [0, 2, 4]
+    choices, owner = CHOICES[short, :3], OWNER[short]
+    assert absorbed_attention.pays(model.config, 4 * 3)
+    assert not absorbed_attention.pays(model.config, 4 * 4)  # as everywhere else here
+    scores = scoring.score_choices(model, params, batch["encoder_input_tokens"], choices, owner)
+    np.testing.assert_allclose(scores, np.asarray(expected)[short], atol=1e-4)
 
 
 def test_padding_choices_score_nothing_and_change_nothing(model, params, batch, expected):
