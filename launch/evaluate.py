@@ -111,6 +111,7 @@ def evaluate(
     Raises:
         InputError: no such run, checkpoint, task or split; or the vocabulary is another.
     """
+    arguments = dict(locals())  # before there are other names: all that an evaluation was asked
     if distributed:
         join_cluster()
     check_step(step, follow)
@@ -119,30 +120,10 @@ def evaluate(
             raise InputError("evaluate: `checkpoint` is one checkpoint; evaluate it alone.")
         registered = declarations.tasks_of(mixtures, module_imports)
 
+        each = arguments | {"tasks": [*tasks, *registered], "mixtures": (), "follow": None}
+
         def of_step(number: int) -> EvaluateResult:
-            return evaluate(
-                model_dir=model_dir,
-                data_dir=data_dir,
-                tasks=[*tasks, *registered],
-                split=split,
-                groups=groups,
-                max_examples=max_examples,
-                batch_size=batch_size,
-                inputs_length=inputs_length,
-                targets_length=targets_length,
-                max_decode_length=max_decode_length,
-                inputs_eos=inputs_eos,
-                rank_choices=rank_choices,
-                normalize_lengths=normalize_lengths,
-                original_task_only=original_task_only,
-                allow_missing=allow_missing,
-                step=number,
-                name=name,
-                also=also,
-                vocabulary=vocabulary,
-                mesh=mesh,
-                compile_cache=compile_cache,
-            )
+            return evaluate(**(each | {"step": number}))
 
         if follow is None:
             return each_kept(model_dir, of_step)

@@ -62,6 +62,7 @@ def each_new(model_dir: str, follow: Follow, evaluate: Callable[[int], _Result])
         InputError: no checkpoint appeared for `patience_seconds`.
     """
     done = 0
+    waiting_told = False
     result: _Result | None = None
     since = time.monotonic()
     while True:
@@ -69,7 +70,7 @@ def each_new(model_dir: str, follow: Follow, evaluate: Callable[[int], _Result])
         step = of_first(next((step for step in all_steps(model_dir) if step > done), 0))
         if step:
             result, done = _evaluated(model_dir, step, evaluate) or result, step
-            since = time.monotonic()
+            since, waiting_told = time.monotonic(), False
         elif result is not None and 0 < complete_at <= done:
             tell(f"evaluate: the run is complete at step {complete_at:,}, and evaluated")
             return result
@@ -83,6 +84,9 @@ def each_new(model_dir: str, follow: Follow, evaluate: Callable[[int], _Result])
                 " again, or evaluate without Follow."
             )
         else:
+            if not waiting_told:
+                tell(f"evaluate: waiting for a checkpoint after step {done:,} of {model_dir}")
+                waiting_told = True
             time.sleep(follow.poll_seconds)
 
 
