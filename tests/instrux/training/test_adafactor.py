@@ -1,5 +1,8 @@
 """Adafactor against the paper's formulas, recomputed in float64 NumPy (arXiv 1804.04235)."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -189,3 +192,48 @@ def test_factored_moments_take_the_room_of_a_row_and_a_column():
 def test_axis_names_of_another_model_are_refused():
     with pytest.raises(InputError, match="2 parameters, but axis names of 1"):
         adafactor(1e-3, {"w": ("embed",)}).init({"w": jnp.ones(3), "b": jnp.ones(3)})
+
+
+T5X_AXES = {
+    "table": ("vocab", "embed"),
+    "stacked": ("embed", "layers", "mlp"),
+    "scale": ("embed", "layers"),
+    "norm": ("embed",),
+    "relpos": ("heads", "relpos_buckets"),
+}
+T5X_SHAPES = {
+    "table": (6, 4),
+    "stacked": (4, 2, 5),
+    "scale": (4, 2),
+    "norm": (4,),
+    "relpos": (2, 5),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("default", {}),
+        ("momentum", {"momentum": 0.9}),
+        ("weight_decay", {"weight_decay_rate": 0.01}),
+        ("absolute", {"multiply_by_parameter_scale": False, "clipping_threshold": None}),
+    ],
+)
+def test_three_steps_are_those_that_t5x_made(name, settings):
+    recorded = json.loads(Path(__file__).with_name("adafactor_of_t5x.json").read_text())[name]
+
+    def values(seed):
+        generator = np.random.default_rng(seed)
+        drawn = {of: generator.standard_normal(shape) for of, shape in T5X_SHAPES.items()}
+        return {of: jnp.asarray(value, jnp.float32) for of, value in drawn.items()}
+
+    optimizer = adafactor(0.1, T5X_AXES, min_dim_size_to_factor=4, **settings)
+    params = values(0)
+    state = optimizer.init(params)
+    for step in (1, 2, 3):
+        updates, state = optimizer.update(values(step), state, params)
+        params = optax.apply_updates(params, updates)
+    for of in T5X_SHAPES:
+        np.testing.assert_allclose(
+            np.ravel(params[of]), recorded[of], rtol=1e-5, atol=1e-6, err_msg=of
+        )
