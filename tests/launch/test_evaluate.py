@@ -159,6 +159,17 @@ def test_a_checkpoint_that_is_removed_meanwhile_is_left_out(tmp_path, capsys):
     assert "removed the checkpoint of step 1" in capsys.readouterr().err
 
 
+def test_further_splits_and_another_runs_checkpoint(model_dir, data_dir, tmp_path, capsys):
+    made = _evaluate(model_dir, data_dir)
+    out = str(tmp_path / "elsewhere")
+    again = _evaluate(out, data_dir, checkpoint=model_dir, also={"validation": "dev"}, name="x")
+    assert again.folder == tmp_path / "elsewhere" / "dev" / "7"
+    assert [t.metrics for t in again.results.tasks] == [t.metrics for t in made.results.tasks]
+    assert not (tmp_path / "elsewhere" / "x").exists()
+    with pytest.raises(InputError, match="nothing has a split 'test'"):
+        _evaluate(out, data_dir, checkpoint=model_dir, also={"test": "dev"})
+
+
 def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
     model_dir, data_dir, tmp_path, capsys
 ):
