@@ -139,6 +139,7 @@ def evaluate(
             inputs_length=inputs_length,
             targets_length=targets_length,
         )
+    places = [(split, name), *(also or {}).items()]
     names = [*tasks, *declarations.tasks_of(mixtures, module_imports)]
     selected = [
         select_tasks(
@@ -150,7 +151,7 @@ def evaluate(
             original_task_only=original_task_only,
             allow_missing=allow_missing or each != split,
         )
-        for each in (split, *(also or {}))
+        for each, _ in places
     ]
     own = run.description
     reading = ReadingSettings(
@@ -169,8 +170,7 @@ def evaluate(
         def open_reader() -> Reader:
             return stack.enter_context(opened(run, reading, mesh=mesh, compile_cache=compile_cache))
 
-        places = {split: name, **(also or {})}
-        for each_tasks, (each_split, each_name) in zip(selected, places.items(), strict=True):
+        for each_tasks, (each_split, each_name) in zip(selected, places, strict=True):
             settings = EvaluationSettings(
                 model_dir=model_dir,
                 step=run.step,

@@ -163,9 +163,10 @@ def test_further_splits_and_another_runs_checkpoint(model_dir, data_dir, tmp_pat
     made = _evaluate(model_dir, data_dir)
     out = str(tmp_path / "elsewhere")
     again = _evaluate(out, data_dir, checkpoint=model_dir, also={"validation": "dev"}, name="x")
-    assert again.folder == tmp_path / "elsewhere" / "dev" / "7"
-    assert [t.metrics for t in again.results.tasks] == [t.metrics for t in made.results.tasks]
-    assert not (tmp_path / "elsewhere" / "x").exists()
+    assert again.folder == tmp_path / "elsewhere" / "x" / "7"
+    further = read_results(tmp_path / "elsewhere" / "dev" / "7" / "results.json")
+    for results in (again.results, further):
+        assert [t.metrics for t in results.tasks] == [t.metrics for t in made.results.tasks]
     with pytest.raises(InputError, match="nothing has a split 'test'"):
         _evaluate(out, data_dir, checkpoint=model_dir, also={"test": "dev"})
 

@@ -64,6 +64,8 @@ def test_recipes_of_paper_size_have_the_papers_numbers(sweep, size):
         assert type(each["optimizer"]).__name__ == "Adafactor"
         assert (each["model"].emb_dim, each["model"].dtype) == (WIDTHS[size], "bfloat16")
     assert len({each["model_dir"] for each in trained}) == len(trained)
+    # No checkpoint is chosen: the newest is evaluated, which is the last.
+    assert all("step" not in bound(stage) for stage in stages_of(loaded, "evaluate"))
 
 
 # Models that each experiment takes: 12 clusters of the paper, 7 numbers of clusters, 1 to 4 datasets
