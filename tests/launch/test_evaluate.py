@@ -166,7 +166,7 @@ def test_further_splits_and_another_runs_checkpoint(model_dir, data_dir, tmp_pat
     assert again.folder == tmp_path / "elsewhere" / "x" / "7"
     further = read_results(tmp_path / "elsewhere" / "dev" / "7" / "results.json")
     for results in (again.results, further):
-        assert [t.metrics for t in results.tasks] == [t.metrics for t in made.results.tasks]
+        assert [t.score for t in results.tasks] == [t.score for t in made.results.tasks]
     with pytest.raises(InputError, match="nothing has a split 'test'"):
         _evaluate(out, data_dir, checkpoint=model_dir, also={"test": "dev"})
 
