@@ -19,6 +19,11 @@ def _add_gin_stages(add: AddCommand) -> None:
         ("train", _gin_stage("train"), "train a model"),
         ("select", _gin_stage("select"), "choose a run's checkpoint on tasks it was trained on"),
         (
+            "select_by_score",
+            _gin_stage("select_by_score"),
+            "choose a run's checkpoint by a scorer of what it writes",
+        ),
+        (
             "evaluate",
             _evaluate,
             "evaluate a model over rendered tasks, or (--labels) by people's answers",

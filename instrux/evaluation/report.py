@@ -428,7 +428,8 @@ def _selection_cautions(run: EvaluatedRun) -> list[str]:
         return []
     held_out = {r.task for r in run.results.tasks if r.group.startswith("held-out")}
     said = []
-    if seen := sorted(held_out & set(run.selected.tasks)):
+    same_rows = run.results.settings.get("split") == run.selected.split
+    if same_rows and (seen := sorted(held_out & set(run.selected.tasks))):
         said.append(
             f"{run.about.name}: its checkpoint was chosen on {_plural(len(seen), 'task')} that"
             f" {'is' if len(seen) == 1 else 'are'} shown as held-out ({seen[0]}{', …' if seen[1:] else ''})."

@@ -76,12 +76,12 @@ def _curve(
     axes.axvline(chosen, color=MUTED, lw=1, ls="--")
     axes.annotate(
         "chosen",
-        (chosen, 1),
+        (chosen, 0),
         xycoords=("data", "axes fraction"),
-        xytext=(-4, -4),
+        xytext=(-4, 4),
         textcoords="offset points",
         ha="right",
-        va="top",
+        va="bottom",
         color=MUTED,
         fontsize=9,
     )

@@ -507,7 +507,7 @@ def test_a_lead_keeps_its_pairing(make_run):
 # --- The choice of a checkpoint ---------------------------------------------------------------
 
 
-def _selected(run, *tasks, scores):
+def _selected(run, *tasks, scores, split="validation", **more):
     best = max(scores, key=lambda step: scores[step])
     write_selected(
         run.model_dir,
@@ -519,9 +519,10 @@ def _selected(run, *tasks, scores):
             scores=scores,
             tasks=tasks,
             left_out=(),
-            split="validation",
+            split=split,
             max_examples=None,
             evaluation="select",
+            **more,
         ),
     )
     return dataclasses.replace(run, step="selected")
@@ -539,6 +540,22 @@ def test_a_checkpoint_chosen_on_held_out_tasks_is_a_caution(make_run):
     page = _report(_selected(run, "rte_held-out prompts 0", scores={10: 60.0})).html
     assert "r: its checkpoint was chosen on 1 task that is shown as held-out" in page
     assert "r: its checkpoint was the only one to choose from" in page
+
+
+def test_other_rows_of_a_held_out_task_may_choose(make_run):
+    run = make_run("r", _tasks(0.9, datasets=("rte",), prompts=1))
+    page = _report(_selected(run, "rte_held-out prompts 0", scores={10: 60.0}, split="test")).html
+    assert "chosen on" not in page
+
+
+def test_loss_and_score_of_every_epoch_are_drawn(make_run):
+    run = make_run("r", _tasks(0.9, datasets=("rte",), prompts=1))
+    losses = {5: 1.25, 10: 1.5}
+    run = _selected(run, "a", scores={5: 1.0, 10: 3.0}, losses=losses, steps_per_epoch=5)
+    made = _report(run)
+    assert "Epoch 2 of 2 was chosen by mean_of_tasks on validation prompts (3.000)." in made.html
+    assert "was lowest at epoch 1 (1.2500)" in made.html
+    assert "selection_0" in {drawing.name for drawing in made.drawings}
 
 
 def test_a_selected_step_that_was_not_evaluated_is_told(make_run):
