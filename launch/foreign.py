@@ -16,6 +16,7 @@ from instrux.interop import huggingface, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
 from instrux.interop.parameters import CheckpointFormatError, Weights, parameters
 from instrux.interop.t5x import T5XCheckpoint
+from instrux.models import adapters
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.families import ModelConfig, family_of
 from instrux.models.t5 import T5Config
@@ -45,7 +46,7 @@ _VOCAB = "vocab.json"
 
 
 class RunWeights(Weights):
-    """The parameters of a run of ours.
+    """The parameters of a run of ours; low-rank factors are added to the kernels they stand beside.
 
     Attributes:
         description: the run's model and vocabulary.
@@ -59,19 +60,41 @@ class RunWeights(Weights):
             step: which checkpoint of a run's folder; the newest where None.
 
         Raises:
-            InputError: there is no such checkpoint, or it is damaged.
+            InputError: there is no such checkpoint, it is damaged, or it holds a soft prompt.
         """
         run, step = _run_and_step(Path(path), step)
         self.path = run / CHECKPOINTS / str(step)
         self.step = step
         self.description = RunDescription.read(run)
-        self.config = self.description.model
+        model = self.description.model
+        if model.prompt_length:
+            raise InputError(
+                f"{run}: holds a soft prompt, which no other format has and no kernel can take up;"
+                " evaluate the run, or convert its base."
+            )
+        self.config = adapters.without_adapters(model)
         self._params = StreamedParams(run, step)
-        self._check()
+        self._base: Weights | None = None
+        if self.description.base is None:
+            self._check()
+            return
+        base = open_weights(self.description.base)
+        if not isinstance(base, RunWeights):
+            base = between_ids(base, self.description.vocabulary)
+        self._base, self._scale = base, model.lora_alpha / model.lora_rank
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
         """Reads one tensor; see `StreamedParams.read`."""
-        return self._params.read(name, layer)
+        if self._base is None:
+            return self._params.read(name, layer)
+        tensor = self._base.read(name, layer)
+        first = name.removesuffix(".kernel") + ".lora_a"
+        if first not in self._params.shapes:
+            return tensor
+        inward, outward = (
+            self._params.read(f"{first[:-1]}{letter}", layer) for letter in ("a", "b")
+        )
+        return tensor.astype(np.float32) + self._scale * (inward @ outward)
 
     def _check(self) -> None:
         expected = {p.name: p.stacked_shape for p in parameters(self.config)}

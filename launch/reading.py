@@ -16,6 +16,7 @@ from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.interop.parameters import Weights, count_tensors, load
+from instrux.models import adapters
 from instrux.models.families import Model, model_of
 from instrux.models.host_memory import keep_freed_memory
 from instrux.models.several_processes import of_first, placed
@@ -25,9 +26,9 @@ from instrux.training.checkpoints import CHECKPOINTS, all_steps, latest_step, lo
 from instrux.training.mesh import (
     BATCH_AXES,
     MeshShape,
+    abstract_params,
     activate,
     make_mesh,
-    parameter_shardings,
 )
 from instrux.training.run_folder import RunDescription
 from launch import foreign
@@ -199,18 +200,24 @@ def opened(
 
 
 def _load(run: RunToRead, model: Model, devices: Mesh) -> Any:
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    shardings = parameter_shardings(devices, model.logical_axes(), shapes)
-    abstract = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes,
-        shardings,
-    )
-    if run.weights is None:
+    abstract = abstract_params(model, devices)
+    if run.weights is not None:
+        return _load_foreign(run.weights, abstract)
+    base = run.description.base
+    if base is None:
         return load_params(run.model_dir, abstract, step=run.step).params
-    total = count_tensors(run.weights.config)
+    own = load_params(run.model_dir, adapters.adapter_params(abstract), step=run.step).params
+    abstract = adapters.base_params(abstract)
+    if foreign.kind_of(base) == foreign.OURS:
+        return adapters.joined(load_params(base, abstract).params, own)
+    weights = foreign.between_ids(foreign.open_weights(base), run.description.vocabulary)
+    return adapters.joined(_load_foreign(weights, abstract), own)
+
+
+def _load_foreign(weights: Weights, abstract: Any) -> Any:
+    total = count_tensors(weights.config)
     with progress("reading", total=total, unit="tensors") as shown:
-        return load(run.weights, abstract, shown.update)
+        return load(weights, abstract, shown.update)
 
 
 def _place(array: np.ndarray, devices: Mesh, ways: int) -> jax.Array:

@@ -9,7 +9,7 @@ import fcntl
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gin
 import jax
@@ -49,6 +49,13 @@ from instrux.training.spikes import TELL_SPIKES, Spikes
 from instrux.training.trackers import Tracker, TrackerSettings
 from instrux.training.train_step import StepSettings, TrainState
 from launch import foreign, run_lineage, training_data
+from launch.adapters import (
+    FirstAdapters,
+    PromptInit,
+    abstract_base,
+    base_path,
+    trained_axes,
+)
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 
@@ -73,6 +80,7 @@ def train(
     learning_rate: optax.Schedule | None = None,
     trainable: str | Sequence[str] | None = None,
     frozen: str | Sequence[str] = (),
+    prompt_init: PromptInit | None = None,
     mesh: MeshShape | None = None,
     microbatches: int = 1,
     z_loss: float = 1e-4,
@@ -128,6 +136,7 @@ def train(
         trainable: regular expressions of the parameters to train, such as `decoder/.*`; None for
             all. What is not trained gets no gradient and no optimiser state.
         frozen: regular expressions of parameters that are not trained though `trainable` has them.
+        prompt_init: how the soft prompt of a model with one begins; None for uniformly random.
         mesh: sizes of the mesh's axes; None for all devices on `data`.
         microbatches: parts of a batch computed one after the other, to save memory.
         z_loss: see `StepSettings`.
@@ -225,18 +234,24 @@ def train(
     data = training_data.for_model(data, model)
     whole = batch_size if eval_batches is None else None
     eval_sets = training_data.eval_sets(eval_pack, data_dir, model, whole_in_batches_of=whole)
-    description = _description(model, data)
+    base = base_path(model, initial_checkpoint_path)
+    description = _description(model, data, base)
     devices = make_mesh(MeshShape() if mesh is None else mesh)
     schedule = constant() if learning_rate is None else learning_rate
     described = Adafactor() if optimizer is None else optimizer
+    base_params = None
+    if base is not None:
+        base_params = _initial_params(abstract_base(model, devices), base, description)[0]
+    axes = trained_axes(model)
     program = Program(
         model_of(model),
-        described.build(schedule, step_settings.freezing.trained(model_of(model).logical_axes())),
+        described.build(schedule, step_settings.freezing.trained(axes)),
         schedule,
         mesh=devices,
         batch_size=batch_size,
         settings=step_settings,
         seed=seed,
+        base=base_params,
     )
     with _only_writer(folder):
         check_can_write(folder, program.abstract_state)
@@ -260,6 +275,9 @@ def train(
                 return TrainResult(step, "max_seconds", seconds=spent)
             tell(f"train: going on from the checkpoint of step {step:,}")
             state, position = restored
+        elif base_params is not None:
+            first = FirstAdapters(base_params, prompt_init, description.vocabulary, seed)
+            state, position = first.state(program), Position(0)
         else:
             state = _first_state(program, initial_checkpoint_path, assignment_map, description)
             position = Position(0)
@@ -316,7 +334,9 @@ def _prepare_jax(compile_cache: str | bool, distributed: bool) -> None:
         keep_freed_memory()
 
 
-def _description(model: ModelConfig, data: training_data.TrainingData) -> RunDescription:
+def _description(
+    model: ModelConfig, data: training_data.TrainingData, base: str | None
+) -> RunDescription:
     if model.vocab_size < data.vocab_size:
         raise InputError(
             f"{type(model).__name__}.vocab_size is {model.vocab_size}, but {data.vocabulary} has ids up to"
@@ -328,6 +348,7 @@ def _description(model: ModelConfig, data: training_data.TrainingData) -> RunDes
         inputs_length=data.inputs_length,
         inputs_eos=data.inputs_eos,
         targets_length=data.targets_length,
+        base=base,
     )
 
 
@@ -347,15 +368,17 @@ def _first_state(
         fresh = program.init().params
         loaded = load_assigned(initial_checkpoint_path, fresh, assignment_map)
     else:
-        loaded = _initial_params(program, initial_checkpoint_path, description)
+        loaded = _initial_params(
+            program.abstract_state.params, initial_checkpoint_path, description
+        )
     tell(f"train: parameters of {initial_checkpoint_path}, step {loaded.step:,}")
     return program.start_from(loaded.params)
 
 
-def _initial_params(program: Program, path: str, description: RunDescription) -> LoadedParams:
+def _initial_params(abstract_params: Any, path: str, description: RunDescription) -> LoadedParams:
     if foreign.kind_of(path) == foreign.OURS:
         _check_same_vocabulary(path, description)
-        return load_params(path, program.abstract_state.params)
+        return load_params(path, abstract_params)
     weights = foreign.open_weights(path)
     foreign.check_same_model(weights, description.model)
     vocabulary = foreign.vocabulary_of(weights)
@@ -363,7 +386,7 @@ def _initial_params(program: Program, path: str, description: RunDescription) ->
     if vocabulary is not None and vocabulary.digest() != description.vocabulary_digest:
         raise _other_vocabulary(path, vocabulary, description)
     with progress("train: reading", total=count_tensors(weights.config), unit="tensors") as shown:
-        params = load(weights, program.abstract_state.params, shown.update)
+        params = load(weights, abstract_params, shown.update)
     return LoadedParams(params, weights.step)
 
 

@@ -10,8 +10,10 @@ import numpy as np
 from instrux.data.audit_settings import AuditSettings
 from instrux.data.decoder_rows import DecoderOnlySource
 from instrux.data.packed import PackedDataset, PackSettings
+from instrux.data.prompt_rows import PromptedSource
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
+from instrux.models.adapters import prompt_ids
 from instrux.models.decoder_only import DecoderConfig
 from instrux.models.families import ModelConfig
 from instrux.training.loop_settings import BatchSource, EvalSet
@@ -220,14 +222,21 @@ class _RowsOnce:
 
 
 def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:
-    """The same data as rows of the model's kind: joined to one sequence for a decoder-only model.
+    """The same data as rows of the model's kind.
+
+    Every example's inputs stand behind the soft prompt, where the model has one; and inputs and
+    targets are joined to one sequence for a decoder-only model.
 
     Raises:
         InputError: the model has too few positions.
     """
+    if model.prompt_length:
+        ids = tuple(prompt_ids(model))
+        data = data._replace(source=PromptedSource(data.source, ids, model.prompt_examples))
     if not isinstance(model, DecoderConfig):
         return data
-    model.check_length(data.inputs_length + data.targets_length, "inputs and targets")
+    longest = model.prompt_length + data.inputs_length + data.targets_length
+    model.check_length(longest, "inputs and targets")
     return data._replace(source=DecoderOnlySource(data.source))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
-from instrux.models import decoding, scoring
+from instrux.models import adapters, decoding, scoring
 from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
@@ -112,6 +112,7 @@ class Reader:
         self._vocabulary = vocabulary
         self._place = place
         self._model = model
+        self._prompt = adapters.prompt_ids(model.config)
 
     def tokenize_inputs(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of inputs, not yet cut at `inputs_length`."""
@@ -141,10 +142,10 @@ class Reader:
         tokens = self._tokenize_choices(choices)
         scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(inputs)
         batches = ranked_batches(
-            [ids[: self.settings.inputs_length] for ids in inputs],
+            self._cut(inputs),
             tokens,
             batch_size=self.settings.batch_size,
-            inputs_length=self.settings.inputs_length,
+            inputs_length=self.settings.inputs_length + len(self._prompt),
             choice_length=self.settings.targets_length,
             eos_id=self._vocabulary.eos_id,
         )
@@ -192,9 +193,9 @@ class Reader:
         made: list[Generated | None] = [None] * len(inputs)
         given = self._tokenize_prefixes(prefixes) if prefixes and any(prefixes) else None
         batches = inputs_batches(
-            [ids[: self.settings.inputs_length] for ids in inputs],
+            self._cut(inputs),
             batch_size=self.settings.batch_size,
-            inputs_length=self.settings.inputs_length,
+            inputs_length=self.settings.inputs_length + len(self._prompt),
             eos_id=self._vocabulary.eos_id,
         )
         for batch, found in self._pipelined(
@@ -252,6 +253,10 @@ class Reader:
                 f" {self.settings.decode_length}; raise it."
             )
         return given
+
+    def _cut(self, inputs: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Inputs of at most `inputs_length`, behind the soft prompt where the model has one."""
+        return [[*self._prompt, *ids[: self.settings.inputs_length]] for ids in inputs]
 
     def _tokenize_choices(self, choices: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Token ids with end of sequence, each different text tokenised once."""

@@ -1,5 +1,6 @@
 """The sizes and settings of models: what all families have, and T5's."""
 
+import re
 from dataclasses import dataclass
 
 import jax
@@ -45,6 +46,15 @@ class SharedSettings:
             `jax.nn.dot_product_attention` (`cudnn`: NVIDIA GPUs, bfloat16 only).
         logits_chunk_mib: most memory that the loss gives to float32 logits at once, in MiB a
             device.
+        prompt_length: embeddings of a soft prompt in front of every input (prompt tuning, Lester
+            et al., arXiv 2104.08691); 0 for none.
+        prompt_examples: examples of a packed row that there is room for with a prompt each.
+        lora_rank: rank of the low-rank factors beside kernels (LoRA, Hu et al., arXiv
+            2106.09685); 0 for none.
+        lora_alpha: their product is scaled by `lora_alpha / lora_rank`.
+        lora_dropout: share of the factors' input units dropped in training, in [0, 1).
+        lora_targets: regular expression of the kernels that have factors, over their names from
+            start to end; queries and values of every attention, as in the paper.
     """
 
     vocab_size: int
@@ -61,12 +71,25 @@ class SharedSettings:
     random_bits: str = "threefry2x32"
     attention: str = "auto"
     logits_chunk_mib: float = 64.0
+    prompt_length: int = 0
+    prompt_examples: int = 8
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_dropout: float = 0.0
+    lora_targets: str = r".*attention/(query|value)/kernel"
 
     def __post_init__(self) -> None:
         # gin and JSON give a list; the configuration has to be hashable.
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         check_sizes(self, ("vocab_size", "emb_dim", "num_heads", "head_dim", "mlp_dim"))
         check_share(self, "dropout_rate")
+        check_share(self, "lora_dropout")
+        for name in ("prompt_length", "lora_rank"):
+            if getattr(self, name):
+                check_sizes(self, (name,))
+        check_sizes(self, ("prompt_examples",))
+        check_pattern(self, "lora_targets")
+        check_above_zero(self, "lora_alpha")
         check_above_zero(self, "logits_chunk_mib")
         check_choice(self, "dtype", self.dtype, DTYPES)
         check_choice(self, "remat", self.remat, REMAT_POLICIES)
@@ -141,6 +164,17 @@ def check_share(config: object, name: str) -> None:
     value = getattr(config, name)
     if not 0.0 <= value < 1.0:
         raise InputError(f"{type(config).__name__}.{name} = {value}: give a rate in [0, 1)")
+
+
+def check_pattern(config: object, name: str) -> None:
+    """Raises an `InputError` unless this field is a regular expression."""
+    try:
+        re.compile(getattr(config, name))
+    except (re.error, TypeError) as error:
+        raise InputError(
+            f"{type(config).__name__}.{name} = {getattr(config, name)!r} is no regular expression"
+            f" ({error})"
+        ) from error
 
 
 def check_choice(config: object, name: str, value: str, known: tuple[str, ...]) -> None:

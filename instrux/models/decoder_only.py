@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from instrux.models import attention, dropout, layers
+from instrux.models import adapters, attention, dropout, layers
 from instrux.models import decoder_layers as own_layers
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.parts import Params, Parts, run_stack, stack_masks
@@ -49,6 +49,8 @@ class DecoderOnly:
             params["position_embedder"] = _PARTS.draw("positions", config, next(keys))
         if not config.logits_via_embedding:
             params["decoder"]["logits_dense"] = _PARTS.draw("logits_dense", config, next(keys))
+        if config.prompt_length:
+            params[adapters.PROMPT] = adapters.draw_prompt(config, jax.random.fold_in(key, 1))
         return params
 
     def logical_axes(self) -> Params:
@@ -65,6 +67,8 @@ class DecoderOnly:
             tree["position_embedder"] = _PARTS.logical_axes("positions", config)
         if not config.logits_via_embedding:
             tree["decoder"]["logits_dense"] = _PARTS.logical_axes("logits_dense", config)
+        if config.prompt_length:
+            tree[adapters.PROMPT] = adapters.PROMPT_AXES
         return tree
 
     def decode(
@@ -138,6 +142,7 @@ class DecoderOnly:
         positions = batch["decoder_positions"]
         held = segment_ids > 0
         tokens = jnp.where(held & (positions == 0), self.config.bos_id, tokens)
+        params = adapters.drop_units(self.config, params, dropout_key)
         hidden = self.decode(
             params,
             tokens,
@@ -147,9 +152,12 @@ class DecoderOnly:
             dropout_key,
         )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        of_prompt = held & (weights == 0.0)
+        # Nothing predicts a soft prompt, whose ids are no rows of the logits.
+        targets = batch["decoder_target_tokens"]
+        of_vocabulary = targets < self.config.vocab_size
+        of_prompt = held & (weights == 0.0) & of_vocabulary
         weights = jnp.where(of_prompt, self.config.prompt_loss_weight, weights)
-        return hidden, batch["decoder_target_tokens"], weights
+        return hidden, jnp.where(of_vocabulary, targets, 0), weights
 
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Maps `[..., embed]` of `decode` to float32 `[..., vocab]`."""
@@ -169,10 +177,11 @@ class DecoderOnly:
         """Looks up `[batch, length]` tokens, and positions where they are learned.
 
         Returns:
-            `[batch, length, embed]` in the compute dtype. An id or a position out of range gives
-            NaN.
+            `[batch, length, embed]` in the compute dtype. Ids from `vocab_size` on are those of the
+            soft prompt; see `adapters`. An id or a position out of range gives NaN.
         """
-        x = self.bind("embedder", params["token_embedder"])(tokens)
+        embedder = self.bind("embedder", params["token_embedder"])
+        x = adapters.embed(self.config, embedder, params, tokens)
         if self.config.positions == "learned":
             x = x + self.bind("positions", params["position_embedder"])(positions)
         return constrain(x, "batch", "length", "embed")
@@ -209,7 +218,9 @@ _PARTS = Parts(
     {
         "embedder": lambda config, rngs: layers.Embedder(config, rngs=rngs, init_stddev=0.02),
         "positions": lambda config, rngs: PositionEmbedder(config, rngs=rngs),
-        "layer": lambda config, rngs: own_layers.LanguageModelLayer(config, rngs=rngs),
+        "layer": lambda config, rngs: adapters.add_factors(
+            own_layers.LanguageModelLayer(config, rngs=rngs), "decoder/layers", config, rngs
+        ),
         "norm": lambda config, rngs: own_layers.norm(config),
         "logits_dense": lambda config, rngs: layers.Dense(
             (config.emb_dim, config.vocab_size),

@@ -34,10 +34,27 @@ class Dense(nnx.Module):
             self.bias = nnx.Param(jnp.zeros(shape[1:], jnp.float32), logical_axes=axes[1:])
         self.use_bias = use_bias
         self.dtype = dtype
+        self.axes = axes
+        self.lora_scale: float | None = None
+
+    def add_factors(self, rank: int, alpha: float, rngs: nnx.Rngs) -> None:
+        """Adds low-rank factors A `[inputs, rank]` and B `[rank, outputs]`; see `adapters`."""
+        inputs, outputs = self.kernel.shape
+        first = jax.nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+        drawn = first(rngs.params(), (inputs, rank), jnp.float32)
+        self.lora_a = nnx.Param(drawn, logical_axes=(self.axes[0], "lora_rank"))
+        empty = jnp.zeros((rank, outputs), jnp.float32)
+        self.lora_b = nnx.Param(empty, logical_axes=("lora_rank", self.axes[1]))
+        self.lora_scale = alpha / rank
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., inputs]` to `[..., outputs]` in the layer's dtype."""
-        product = _product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        x = x.astype(self.dtype)
+        product = _product(x, self.kernel[...].astype(self.dtype))
+        if self.lora_scale is not None:
+            inner = _product(x, self.lora_a[...].astype(self.dtype))
+            added = _product(inner, self.lora_b[...].astype(self.dtype))
+            product = product + added * jnp.asarray(self.lora_scale, self.dtype)
         return product + self.bias[...].astype(self.dtype) if self.use_bias else product
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from instrux.models import attention, dropout, layers
+from instrux.models import adapters, attention, dropout, layers
 from instrux.models.config import T5Config
 from instrux.models.parts import Params, Parts, run_stack, stack_masks, unstack
 from instrux.models.relative_bias import RelativePositionBias
@@ -60,6 +60,8 @@ class T5:
         }
         if not config.logits_via_embedding:
             params["decoder"]["logits_dense"] = draw("logits_dense")
+        if config.prompt_length:
+            params[adapters.PROMPT] = adapters.draw_prompt(config, jax.random.fold_in(key, 1))
         return params
 
     def logical_axes(self) -> Params:
@@ -83,6 +85,8 @@ class T5:
         }
         if not self.config.logits_via_embedding:
             tree["decoder"]["logits_dense"] = axes("logits_dense")
+        if self.config.prompt_length:
+            tree[adapters.PROMPT] = adapters.PROMPT_AXES
         return tree
 
     def encode(
@@ -195,8 +199,12 @@ class T5:
         return hidden.astype(dtype), kernel.astype(dtype)
 
     def embed(self, params: Params, tokens: jax.Array) -> jax.Array:
-        """Looks up `[batch, length]` token ids: `[batch, length, embed]` in the compute dtype."""
-        return self.bind("embedder", params["token_embedder"])(tokens)
+        """Looks up `[batch, length]` token ids: `[batch, length, embed]` in the compute dtype.
+
+        Ids from `vocab_size` on are those of the soft prompt; see `adapters`.
+        """
+        embedder = self.bind("embedder", params["token_embedder"])
+        return adapters.embed(self.config, embedder, params, tokens)
 
     def bind(self, part: str, part_params: Params) -> Any:
         """Gives the NNX module of a part (a name of `_PARTS`) with these parameters in it."""
@@ -220,6 +228,7 @@ class T5:
             both `[batch, length]`.
         """
         keys = (None, None) if dropout_key is None else tuple(jax.random.split(dropout_key))
+        params = adapters.drop_units(self.config, params, keys[0])
         encoded = self.encode(
             params,
             batch["encoder_input_tokens"],
@@ -250,8 +259,12 @@ _PARTS = Parts(
         "decoder_bias": lambda config, rngs: RelativePositionBias(
             config, bidirectional=False, rngs=rngs
         ),
-        "encoder_layer": lambda config, rngs: layers.EncoderLayer(config, rngs=rngs),
-        "decoder_layer": lambda config, rngs: layers.DecoderLayer(config, rngs=rngs),
+        "encoder_layer": lambda config, rngs: adapters.add_factors(
+            layers.EncoderLayer(config, rngs=rngs), "encoder/layers", config, rngs
+        ),
+        "decoder_layer": lambda config, rngs: adapters.add_factors(
+            layers.DecoderLayer(config, rngs=rngs), "decoder/layers", config, rngs
+        ),
         "norm": lambda config, rngs: layers.LayerNorm(config),
         "logits_dense": lambda config, rngs: layers.Dense(
             (config.emb_dim, config.vocab_size),

@@ -277,6 +277,11 @@ def load_run(model_dir: str | Path, step: int | str | None = None) -> LoadedRun:
         InputError: there is no run or no such checkpoint, or it does not fit the run's model.
     """
     description = RunDescription.read(model_dir)
+    if description.base is not None:
+        raise InputError(
+            f"{model_dir}: holds adapters beside {description.base}; merge them first: instrux convert"
+            f" --from instrux {model_dir} --to instrux OUT, or evaluate the run as it is."
+        )
     model = model_of(description.model)
     sharding = SingleDeviceSharding(jax.devices()[0])
     shapes = jax.eval_shape(model.init, jax.random.key(0))

@@ -35,6 +35,8 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("layers", None),
     ("relpos_buckets", None),
     ("positions", None),
+    ("prompt", None),
+    ("lora_rank", None),
 )
 
 
@@ -122,6 +124,21 @@ def partition_spec(axes: tuple[str | None, ...]) -> PartitionSpec:
             spec[name] = target
             taken.update(wanted)
     return PartitionSpec(*(None if name is None else spec.get(name) for name in axes))
+
+
+def abstract_params(model: Any, mesh: Mesh) -> Any:
+    """Shapes, dtypes and shardings of a model's parameters, as `jax.ShapeDtypeStruct`s.
+
+    Args:
+        model: has `init` and `logical_axes`.
+        mesh: the mesh.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        parameter_shardings(mesh, model.logical_axes(), shapes),
+    )
 
 
 def parameter_shardings(mesh: Mesh, logical_axes: Any, shapes: Any) -> Any:

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from instrux.data.packed_rows import TASK_IDS
-from instrux.models import losses
+from instrux.models import adapters, losses
 from instrux.models.families import Model
 from instrux.training import mesh as meshes
 from instrux.training.train_step import (
@@ -71,15 +71,29 @@ class Program:
         batch_size: int,
         settings: StepSettings,
         seed: int,
+        base: Any = None,
     ) -> None:
         """Lays the state out on the mesh; nothing is compiled before it is used.
+
+        Args:
+            model: the model.
+            optimizer: of the parameters that are trained.
+            learning_rate: the optimiser's schedule, for the metrics.
+            mesh: the mesh.
+            batch_size: rows of a global batch.
+            settings: how the loss is made.
+            seed: of parameters and dropout.
+            base: parameters, on the mesh, of a model whose adapters alone are the state; None
+                where the state holds all.
 
         Raises:
             InputError: the batch or a parameter does not divide by the mesh, or what is to be
                 frozen does not fit the model.
         """
         meshes.check_batch_size(mesh, batch_size, settings.microbatches)
-        settings.freezing.check(model.logical_axes())
+        self._base = {} if base is None else base
+        of_state = _with_base(model, self._base)
+        settings.freezing.check(of_state.logical_axes())
         self.mesh = mesh
         self.batch_size = batch_size
         self.share = meshes.host_share(mesh, batch_size)
@@ -89,28 +103,35 @@ class Program:
             fresh_state, optimizer=optimizer, freezing=settings.freezing
         )
         self._init = functools.partial(
-            init_state, model, optimizer, seed=seed, freezing=settings.freezing
+            init_state, of_state, optimizer, seed=seed, freezing=settings.freezing
         )
         shapes = jax.eval_shape(self._init)
-        self._state_shardings = _state_shardings(mesh, model, shapes)
+        self._state_shardings = _state_shardings(mesh, of_state, shapes)
         self.abstract_state: TrainState = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
             self._state_shardings,
         )
         copied = NamedSharding(mesh, PartitionSpec())
-        self._step = jax.jit(
-            make_train_step(model, optimizer, learning_rate, settings),
-            donate_argnums=0,
-            out_shardings=(self._state_shardings, copied),
-        )
-        self._evaluate = jax.jit(
-            functools.partial(_evaluation_sums, model, z_loss=settings.z_loss), out_shardings=copied
-        )
 
-        self._task_losses = jax.jit(
-            functools.partial(_task_sums, model), static_argnums=2, out_shardings=copied
-        )
+        def step(
+            state: TrainState, batch: Batch, loss_limit: Any, base: Any
+        ) -> tuple[TrainState, StepMetrics]:
+            adapted = _with_base(model, base)
+            train_step = make_train_step(adapted, optimizer, learning_rate, settings)
+            return train_step(state, batch, loss_limit)
+
+        def evaluate(params: Any, batch: Batch, base: Any) -> losses.Loss:
+            adapted = _with_base(model, base)
+            return _evaluation_sums(adapted, params, batch, z_loss=settings.z_loss)
+
+        self._step = jax.jit(step, donate_argnums=0, out_shardings=(self._state_shardings, copied))
+        self._evaluate = jax.jit(evaluate, out_shardings=copied)
+
+        def task_losses(params: Any, batch: Batch, num_tasks: int, base: Any) -> Any:
+            return _task_sums(_with_base(model, base), params, batch, num_tasks)
+
+        self._task_losses = jax.jit(task_losses, static_argnums=2, out_shardings=copied)
 
     def init(self) -> TrainState:
         """The state at step 0 with random parameters, made in place on the devices."""
@@ -139,11 +160,13 @@ class Program:
 
         A step whose loss is above `loss_limit` leaves the parameters as they were.
         """
-        return self._call(self._step, state, self._place(batch), np.float32(loss_limit))
+        return self._call(
+            self._step, state, self._place(batch), np.float32(loss_limit), self._base
+        )
 
     def evaluate(self, params: Any, batch: Mapping[str, np.ndarray]) -> losses.Loss:
         """Dispatches the loss of one batch without dropout; sums."""
-        return self._call(self._evaluate, params, self._place(batch))
+        return self._call(self._evaluate, params, self._place(batch), self._base)
 
     def task_losses(
         self, params: Any, batch: Mapping[str, np.ndarray], task_ids: np.ndarray, num_tasks: int
@@ -157,7 +180,7 @@ class Program:
             num_tasks: task ids are below it.
         """
         placed = self._place({**batch, TASK_IDS: task_ids})
-        return TaskLosses(*self._call(self._task_losses, params, placed, num_tasks))
+        return TaskLosses(*self._call(self._task_losses, params, placed, num_tasks, self._base))
 
     def _place(self, batch: Mapping[str, np.ndarray]) -> Batch:
         return meshes.place_batch(self._batch_sharding, batch, self.batch_size)
@@ -165,6 +188,11 @@ class Program:
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         with meshes.activate(self.mesh):
             return function(*arguments)
+
+
+def _with_base(model: Model, base: Any) -> Any:
+    """The model of the state's parameters: the whole one, or its adapters beside a base."""
+    return adapters.Adapted(model, base) if base else model
 
 
 def _state_shardings(mesh: Mesh, model: Model, shapes: TrainState) -> TrainState:

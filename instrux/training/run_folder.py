@@ -33,6 +33,8 @@ _CHANGEABLE = frozenset(
         "attention",
         "logits_chunk_mib",
         "prompt_loss_weight",
+        "prompt_examples",
+        "lora_dropout",
     }
 )
 
@@ -53,6 +55,8 @@ class RunDescription:
         inputs_length: encoder positions of a training row.
         targets_length: decoder positions of a training row.
         inputs_eos: whether the inputs it was trained on end with the end-of-sequence id.
+        base: where the parameters lie that a run of adapters does not hold; None where it holds
+            all.
     """
 
     model: ModelConfig
@@ -61,6 +65,7 @@ class RunDescription:
     inputs_length: int
     targets_length: int
     inputs_eos: bool = False
+    base: str | None = None
 
     @classmethod
     def of(
@@ -71,10 +76,11 @@ class RunDescription:
         inputs_length: int,
         targets_length: int,
         inputs_eos: bool = False,
+        base: str | None = None,
     ) -> "RunDescription":
         """Describes a model; reads the vocabulary's file for its digest."""
         digest = vocabulary.digest()
-        return cls(model, vocabulary, digest, inputs_length, targets_length, inputs_eos)
+        return cls(model, vocabulary, digest, inputs_length, targets_length, inputs_eos, base)
 
     def write(self, model_dir: Path) -> None:
         """Writes `model.json`, atomically, and the copy of the vocabulary's file."""
@@ -92,6 +98,7 @@ class RunDescription:
             "vocabulary_digest": self.vocabulary_digest,
             "feature_lengths": {"inputs": self.inputs_length, "targets": self.targets_length},
             "inputs_eos": self.inputs_eos,
+            "base": self.base,
         }
         partial = model_dir / (_DESCRIPTION + ".partial")
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -122,6 +129,7 @@ class RunDescription:
                 inputs_length=content["feature_lengths"]["inputs"],
                 targets_length=content["feature_lengths"]["targets"],
                 inputs_eos=content.get("inputs_eos", False),
+                base=content.get("base"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -143,7 +151,7 @@ class RunDescription:
             for name in old
             if name not in _CHANGEABLE and families[0] == families[1]
         ]
-        for name in ("vocabulary_digest", "inputs_length", "targets_length", "inputs_eos"):
+        for name in ("vocabulary_digest", "inputs_length", "targets_length", "inputs_eos", "base"):
             pairs.append((name, getattr(earlier, name), getattr(self, name)))
         for name, before, now in pairs:
             if before != now:
