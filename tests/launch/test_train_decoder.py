@@ -14,6 +14,7 @@ from instrux.evaluation.reader import ReadingSettings
 from instrux.models.decoder_only import DecoderConfig
 from instrux.training.checkpoints import load_run
 from launch import foreign, reading
+from launch.convert import convert
 
 _spec = importlib.util.spec_from_file_location(
     "tiny_run", Path(__file__).parents[1] / "instrux" / "training" / "tiny_run.py"
@@ -103,9 +104,11 @@ def test_too_few_positions_are_told_before_training(data_dir, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_conversion_tells_that_it_takes_t5s_only(run):
-    with pytest.raises(InputError, match="only T5s are converted"):
-        foreign.open_weights(run)
+def test_a_prefix_lm_is_read_for_a_conversion_and_not_written_as_gpt_2(run, tmp_path):
+    assert foreign.open_weights(run).config == CONFIG
+    with pytest.raises(InputError, match="prefix_lm is True, and transformers' GPT-2 has none"):
+        convert(("instrux", str(run)), ("hf", str(tmp_path / "out")))
+    assert not list(tmp_path.iterdir())
 
 
 def test_split_over_devices_the_tree_has_an_axis_for_every_dimension():
