@@ -160,9 +160,7 @@ class Program:
 
         A step whose loss is above `loss_limit` leaves the parameters as they were.
         """
-        return self._call(
-            self._step, state, self._place(batch), np.float32(loss_limit), self._base
-        )
+        return self._call(self._step, state, self._place(batch), np.float32(loss_limit), self._base)
 
     def evaluate(self, params: Any, batch: Mapping[str, np.ndarray]) -> losses.Loss:
         """Dispatches the loss of one batch without dropout; sums."""
