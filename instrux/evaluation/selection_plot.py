@@ -74,14 +74,3 @@ def _curve(
     axes.plot(*zip(*points, strict=True), color=colour, lw=2, marker="o", ms=4)
     axes.plot(*marked, ls="", marker="o", ms=10, mfc="none", mec=INK, mew=1.5)
     axes.axvline(chosen, color=MUTED, lw=1, ls="--")
-    axes.annotate(
-        "chosen",
-        (chosen, 0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4, 4),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        color=MUTED,
-        fontsize=9,
-    )
