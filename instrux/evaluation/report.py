@@ -125,8 +125,9 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
     overview = plots.overview(comparisons, all_arms) if comparisons else None
     figures = [_prompt_figure(all_arms, number, *group) for number, group in enumerate(groups)]
     ablations = _ablations(all_arms, comparisons)
-    held_out = held_out_section(all_arms)
     flan = flan_section(all_arms)
+    # The same datasets under T0's name would say the same twice.
+    held_out = None if flan else held_out_section(all_arms)
     curves = _curves(all_arms)
     mixtures = _mixtures(runs)
     selections = _selections(runs)

@@ -327,9 +327,14 @@ def _paint_row(axes: Axes, row: FlanRow, number: int) -> None:
         )
         if scores.best_dev is not None:
             axes.plot(
-                [scores.best_dev], [height], ls="", marker="*", ms=8, color=style["color"], mec=INK,
-                mew=0.5,
-            )  # fmt: skip
+                [scores.best_dev],
+                [height],
+                ls="",
+                marker="*",
+                ms=13,
+                mfc="none",
+                mec=style["color"],
+            )
     published = row.published[2]
     if published is not None:
         axes.plot([published.value], [number], ls="", marker="D", ms=6, mfc="none", mec=INK)
@@ -358,7 +363,7 @@ def _handles(axes: Axes, arms: Sequence[Arm]) -> list:
 
     return [
         *(sign(plain(arm.name), ms=6, **arm_style(n)) for n, arm in enumerate(arms)),
-        sign("template best on dev rows", marker="*", ms=8, color=MUTED, mec=INK, mew=0.5),
+        sign("template best on dev rows", marker="*", ms=12, mfc="none", mec=MUTED),
         sign("chance or most frequent answer", marker="|", ms=10, mew=1.5, color=MUTED),
         sign("FLAN 137B, published mean", marker="D", ms=6, mfc="none", mec=INK, color=INK),
     ]
