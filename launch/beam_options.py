@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from instrux.errors import InputError, did_you_mean
+from launch.cli_options import UnknownArgument
 
 
 def checked(arguments: Sequence[str]) -> list[str]:
@@ -12,7 +12,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     the job somewhere else.
 
     Raises:
-        InputError: an argument is no option of Beam.
+        UnknownArgument: an argument is no option of Beam.
     """
     if not arguments:
         return []
@@ -20,12 +20,9 @@ def checked(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         flag = argument.partition("=")[0]
         if flag.startswith("--") and flag not in known:
-            raise InputError(
-                f"unknown argument {flag!r}: neither an option of this command nor of Beam."
-                f"{did_you_mean(flag, known)}"
-            )
+            raise UnknownArgument(flag, known)
     if not arguments[0].startswith("--"):
-        raise InputError(f"unexpected argument {arguments[0]!r}; see `instrux --help`")
+        raise UnknownArgument(arguments[0])
     return list(arguments)
 
 

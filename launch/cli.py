@@ -7,25 +7,50 @@ traceback. Progress goes to stderr, results to stdout.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import instrux
 from instrux.errors import InputError, did_you_mean
 from launch import (
     cli_data,
     cli_demonstrations,
+    cli_first,
     cli_lineage,
     cli_lookup,
     cli_models,
     cli_studio,
+    completion,
     entry,
 )
-from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, Run
+from launch.cli_examples import EXAMPLES
+from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, Run, UnknownArgument
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake as an `InputError`, with the nearest of the choices."""
+
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see `{self.prog} --help`")
+        """Raises an `InputError`."""
+        stop = "" if message.endswith((".", "?")) else "."
+        raise InputError(f"{message}{stop} See `{self.prog} --help`.")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = did_you_mean(str(value), map(str, action.choices or ()))
+            raise argparse.ArgumentError(action, f"{error.message}.{near}") from error
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Shows a default where it says something, and examples as they were written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        empty = default is None or default is False or default == [] or default == ""
+        if empty or default is argparse.SUPPRESS or not action.option_strings:
+            return action.help
+        return f"{action.help} (default: %(default)s)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    parser, commands = _parser()
+    parser, commands = parsers()
+    completion.offer(parser)
     if not arguments:
         parser.print_help()
         return entry.USAGE_STATUS
@@ -44,14 +70,29 @@ def _dispatch(arguments: Sequence[str]) -> int:
             " `instrux --help` lists them."
         )
     options, rest = parser.parse_known_args(arguments)
-    return options.function(options, rest)
+    try:
+        return options.function(options, rest)
+    except UnknownArgument as error:
+        raise error.told_by(_named(parser, arguments)) from error
 
 
-def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
-    parser = _Parser(
+def _named(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command, or of the command below it, that the arguments name."""
+    for argument in arguments:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and argument in action.choices:
+                parser = action.choices[argument]
+                break
+    return parser
+
+
+def parsers() -> tuple[argparse.ArgumentParser, list[str]]:
+    """Gives the parser of the command line, and the names of its commands."""
+    parser = Parser(
         prog="instrux",
         description="Instruction tuning from raw datasets to a published results table.",
-        epilog="Start with `instrux quickstart`. Each command has its own --help.",
+        epilog="Start with `instrux doctor` and `instrux quickstart`. Each command has its own --help,"
+        " with examples.",
     )
     parser.add_argument("--version", action="version", version=f"instrux {instrux.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -61,13 +102,17 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
             name,
             help=description,
             description=description,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            epilog=EXAMPLES[name].epilog(),
+            formatter_class=_Help,
         )
         command.set_defaults(function=function)
         return command
 
     _add_recipes(add)
-    for module in (cli_data, cli_demonstrations, cli_models, cli_lineage, cli_lookup, cli_studio):
+    for module in (
+        *(cli_data, cli_demonstrations, cli_models, cli_lineage, cli_lookup, cli_studio),
+        cli_first,
+    ):
         module.add_commands(add)
     return parser, list(commands.choices)
 

@@ -49,13 +49,14 @@ def _add_render(add: AddCommand) -> None:
 def _render(options: argparse.Namespace, rest: list[str]) -> int:
     from launch import stages
 
+    beam_args = beam_options.checked(rest)
     stages.render(
         names=names(options),
         data_dir=options.data_dir,
         splits=options.split,
         mirror=options.mirror,
         module_imports=options.module_import,
-        beam_args=beam_options.checked(rest),
+        beam_args=beam_args,
         num_shards=options.num_shards,
         max_bad_share=options.max_bad_share,
         allow_missing_fields=options.allow_missing_fields,
@@ -74,12 +75,13 @@ def _add_cache(add: AddCommand) -> None:
 def _cache(options: argparse.Namespace, rest: list[str]) -> int:
     from launch import stages
 
+    beam_args = beam_options.checked(rest)
     stages.cache(
         names=names(options),
         data_dir=options.data_dir,
         splits=options.split,
         module_imports=options.module_import,
-        beam_args=beam_options.checked(rest),
+        beam_args=beam_args,
     )
     return 0
 

@@ -1,9 +1,9 @@
 """What the commands' modules share: options that several have, and how a command is declared."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from instrux.errors import InputError
+from instrux.errors import InputError, did_you_mean
 
 Run = Callable[[argparse.Namespace, list[str]], int]
 """Runs a command with its options and the arguments that it does not know; gives an exit status."""
@@ -62,7 +62,28 @@ def names(options: argparse.Namespace) -> list[str]:
     return named
 
 
+class UnknownArgument(InputError):
+    """An argument that a command does not know.
+
+    Attributes:
+        argument: as it was given, without a value.
+        others: options that the command passes on, besides its own.
+    """
+
+    def __init__(self, argument: str, others: Collection[str] = ()) -> None:
+        self.argument = argument.partition("=")[0] if argument.startswith("-") else argument
+        self.others = others
+        super().__init__(f"unknown argument {self.argument!r}")
+
+    def told_by(self, command: argparse.ArgumentParser) -> InputError:
+        """Gives the error with the nearest options of the command, and where they are listed."""
+        own = [flag for action in command._actions for flag in action.option_strings]
+        passed_on = ": neither an option of this command nor of Beam" if self.others else ""
+        near = did_you_mean(self.argument, [*own, *self.others])
+        return InputError(f"{self}{passed_on}.{near} See `{command.prog} --help`.")
+
+
 def refuse(rest: Sequence[str]) -> None:
-    """Raises an `InputError` if there are arguments that the command does not know."""
+    """Raises an `UnknownArgument` if there are arguments that the command does not know."""
     if rest:
-        raise InputError(f"unknown argument {rest[0]!r}; see `instrux --help`")
+        raise UnknownArgument(rest[0])

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from instrux.errors import InputError
+from launch.cli_options import UnknownArgument
 
 _GIN_TRAIL = re.compile(r"\s*In call to configurable '")
 USAGE_STATUS = 2
@@ -77,7 +78,7 @@ def gin_bindings(arguments: Sequence[str]) -> list[str]:
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--gin."):
-            raise InputError(f"unknown argument {argument!r}; see `instrux --help`")
+            raise UnknownArgument(argument)
         binding = argument.removeprefix("--gin.")
         if "=" not in binding:
             if not rest:
