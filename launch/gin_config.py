@@ -6,6 +6,7 @@ another relative to the installed `gin/` folder.
 """
 
 import functools
+import inspect
 import logging
 import os
 import re
@@ -20,6 +21,8 @@ from gin import config as gin_internals
 from instrux.errors import InputError, did_you_mean
 
 _REQUIRED_MACRO = re.compile(r"(\w+)/macro\.value set to `%gin\.REQUIRED`")
+_UNKNOWN_PARAMETER = re.compile(r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'")
+_UNKNOWN_CONFIGURABLE = re.compile(r"No configurable matching '([\w./]+)'")
 _MACRO_BINDING = re.compile(r"\s*([A-Za-z_]\w*)\s*=")
 
 
@@ -126,5 +129,18 @@ def _one_line(files: Sequence[str], bindings: Sequence[str], error: Exception) -
     if required := _REQUIRED_MACRO.search(text):
         name = required[1]
         return f"{_where(files, bindings)}: {name} has no value; give it one: --gin.{name}=VALUE"
-    text = re.sub(r"In bindings string line \d+; ", "in the binding ", text)
-    return f"gin configuration ({_where(files, bindings)}): {text}"
+    near = _near(text)
+    text = re.sub(r"\.?; In bindings string line \d+; ", "; in the binding ", text)
+    return f"gin configuration ({_where(files, bindings)}): {text}{'.' if near else ''}{near}"
+
+
+def _near(text: str) -> str:
+    """The nearest parameters or configurables, where gin does not know one."""
+    if found := _UNKNOWN_PARAMETER.search(text):
+        function = gin.get_configurable(found[1])
+        return did_you_mean(found[2], inspect.signature(function).parameters)
+    if found := _UNKNOWN_CONFIGURABLE.search(text):
+        selectors = {selector for _, selector in gin_internals._CONFIG}
+        # In a gin file a name is `module.function`, whatever package the module is in.
+        return did_you_mean(found[1], {".".join(each.split(".")[-2:]) for each in selectors})
+    return ""

@@ -33,8 +33,8 @@ def test_a_binding_overrides_a_macro_of_the_file(recipe_file):
     ("binding", "named", "mend"),
     [
         ("OUTT='there'", "OUTT", "Did you mean 'OUT'?"),
-        ("recipe.Recipe.stagez=('render',)", "stagez", "recipe.Recipe"),
-        ("recipe.Recip.stages=('render',)", "recipe.Recip", "some.gin"),
+        ("recipe.Recipe.stagez=('render',)", "stagez", "Did you mean 'stages'?"),
+        ("recipe.Recip.stages=('render',)", "recipe.Recip", "Did you mean 'recipe.Recipe'?"),
         ("OUT=('render'", "OUT=('render'", "close it"),
         ("nonsense", "nonsense", ""),
     ],
