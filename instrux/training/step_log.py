@@ -155,10 +155,13 @@ class StepLog:
         return f"loss {shown}, {f'{latest:,.0f} tokens/s' if latest else 'compiling'}"
 
 
+_WORTH_TELLING = 0.001
+
+
 def _worded(summary: Mapping[str, Any]) -> str:
     """The summary as one line: only what is known."""
     parts = [f"trained for {duration(summary['seconds'])}"]
-    if (utilisation := summary["model_flops_utilisation"]) is not None:
+    if (utilisation := summary["model_flops_utilisation"] or 0.0) >= _WORTH_TELLING:
         parts.append(f"{utilisation:.1%} of the peak FLOP/s")
     if (waited := summary["data_wait_share"]) is not None:
         parts.append(f"{waited:.1%} of the time waiting for data")

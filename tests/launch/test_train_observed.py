@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from instrux.errors import InputError
+from instrux.training.assignment import load_assigned
 from instrux.training.checkpoints import all_steps, load_run
 from instrux.training.keeping import KeepBest
 from instrux.training.metrics_log import read_metrics
@@ -169,14 +170,10 @@ def test_parts_of_a_checkpoint_under_other_names_start_a_run(observed, data_dir,
         ),
     ],
 )
-def test_assignments_that_do_not_fit_are_told(observed, data_dir, tmp_path, assignment_map, told):
+def test_assignments_that_do_not_fit_are_told(observed, assignment_map, told):
+    params = load_run(observed[0]).params
     with pytest.raises(InputError, match=told):
-        train(
-            tmp_path,
-            data_dir,
-            initial_checkpoint_path=str(observed[0]),
-            assignment_map=assignment_map,
-        )
+        load_assigned(str(observed[0]), params, assignment_map)
 
 
 @pytest.mark.parametrize(

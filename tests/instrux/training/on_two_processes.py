@@ -36,7 +36,7 @@ def main(arguments):
     folder = Path(arguments[0])
     shares = {}
     remember_shares(shares)
-    processes.join_cluster(heartbeat_seconds=10)
+    processes.join_cluster(heartbeat_seconds=20)
     at_step(4, lambda: jax.process_index() == 1 and os.kill(os.getpid(), signal.SIGTERM))
     told = {"status": train(folder / "two_to_one"), "shares": [dict(shares)]}
     results = evaluate(

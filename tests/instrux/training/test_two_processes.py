@@ -24,12 +24,12 @@ from instrux.training.metrics_log import read_metrics
 from instrux.training.optimizers import AdamW
 from launch.evaluate import evaluate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "on_two_processes.py"
 HALF = 3
-LIMIT_SECONDS = 400
+LIMIT_SECONDS = 900
 
 _spec = importlib.util.spec_from_file_location("tiny_run", HERE / "tiny_run.py")
 tiny_run = importlib.util.module_from_spec(_spec)
