@@ -138,7 +138,9 @@ def _near(text: str) -> str:
     """The nearest parameters or configurables, where gin does not know one."""
     if found := _UNKNOWN_PARAMETER.search(text):
         function = gin.get_configurable(found[1])
-        return did_you_mean(found[2], inspect.signature(function).parameters)
+        # Gin registers a subclass of a class, whose own signature says nothing.
+        bases = function.__mro__[:-1] if inspect.isclass(function) else (function,)
+        return did_you_mean(found[2], {p for b in bases for p in inspect.signature(b).parameters})
     if found := _UNKNOWN_CONFIGURABLE.search(text):
         selectors = {selector for _, selector in gin_internals._CONFIG}
         # In a gin file a name is `module.function`, whatever package the module is in.
