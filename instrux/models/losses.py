@@ -168,7 +168,9 @@ def _sums_forward(hidden, kernel, targets, weights, settings):
         gradient = _logits_gradient(
             logits, log_normalizer, chunk_targets, chunk_weights, z_loss, label_smoothing
         ).astype(kernel.dtype)
-        hidden_gradient = jnp.einsum("btv,ev->bte", gradient, kernel)
+        hidden_gradient = jnp.einsum(
+            "btv,ev->bte", gradient, kernel, preferred_element_type=jnp.float32
+        ).astype(chunk_hidden.dtype)
         kernel_gradient = kernel_gradient + jnp.einsum(
             "bte,btv->ev", chunk_hidden, gradient, preferred_element_type=jnp.float32
         )

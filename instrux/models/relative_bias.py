@@ -1,5 +1,8 @@
 """T5's relative position bias: a learned number a head for each bucket of distances."""
 
+import functools
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +47,26 @@ def relative_position_bucket(
     return (offset + bucket).astype(np.int32)
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["table"],
+    meta_fields=["bidirectional", "max_distance"],
+)
+@dataclass(frozen=True)
+class RelativeBias:
+    """T5's bias before it is spread over queries and keys.
+
+    Attributes:
+        table: float32 `[heads, buckets]`.
+        bidirectional: whether keys after the query have buckets of their own.
+        max_distance: distance from which on all positions share the last bucket.
+    """
+
+    table: jax.Array
+    bidirectional: bool
+    max_distance: int
+
+
 class RelativePositionBias(nnx.Module):
     """The bias of one stack; all its layers share it."""
 
@@ -55,6 +78,10 @@ class RelativePositionBias(nnx.Module):
         )
         self.bidirectional = bidirectional
         self.max_distance = config.relpos_max_distance
+
+    def table(self) -> RelativeBias:
+        """The bias before it is spread, for a kernel that reads it by distance."""
+        return RelativeBias(self.rel_embedding[...], self.bidirectional, self.max_distance)
 
     def __call__(self, query_length: int, key_length: int) -> jax.Array:
         """Gives the bias of queries `0..query_length` towards keys `0..key_length`.

@@ -22,6 +22,11 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
     return linen.with_logical_constraint(array, axes)
 
 
+def mesh_axes(axes: tuple[str | None, ...]) -> jax.sharding.PartitionSpec:
+    """The mesh axes that these logical axes are bound to now."""
+    return linen.logical_to_mesh_axes(axes) or jax.sharding.PartitionSpec()
+
+
 def current_rules() -> tuple:
     """The rules bound now, hashable: an argument of jitted functions that trace with them."""
     return tuple(tuple(rule) for rule in linen.get_logical_axis_rules())

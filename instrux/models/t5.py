@@ -121,8 +121,13 @@ class T5:
             batch=batch,
         )
         stack = params["encoder"]
-        bias = self.bind("encoder_bias", stack["relpos_bias"])(length, length)
-        mask = attention.encoder_mask(encoder_input_tokens, encoder_segment_ids)
+        bias_of = self.bind("encoder_bias", stack["relpos_bias"])
+        if self._fused(length, length):
+            bias = bias_of.table()
+            mask = attention.encoder_segments(encoder_input_tokens, encoder_segment_ids)
+        else:
+            bias = bias_of(length, length)
+            mask = attention.encoder_mask(encoder_input_tokens, encoder_segment_ids)
 
         def layer(layer_params: Params, layer_masks: dropout.Masks, x: jax.Array) -> jax.Array:
             module = self.bind("encoder_layer", layer_params)
@@ -170,9 +175,20 @@ class T5:
             batch=batch,
         )
         stack = params["decoder"]
-        bias = self.bind("decoder_bias", stack["relpos_bias"])(length, length)
-        mask = attention.decoder_mask(length, decoder_segment_ids)
-        cross = attention.cross_mask(encoder_input_tokens, encoder_segment_ids, decoder_segment_ids)
+        bias_of = self.bind("decoder_bias", stack["relpos_bias"])
+        if self._fused(length, length):
+            bias = bias_of.table()
+            mask = attention.decoder_segments(decoder_input_tokens, decoder_segment_ids)
+        else:
+            bias = bias_of(length, length)
+            mask = attention.decoder_mask(length, decoder_segment_ids)
+        encoder_side = (encoder_input_tokens, encoder_segment_ids)
+        if self._fused(length, encoded.shape[1]):
+            cross = attention.cross_segments(
+                *encoder_side, decoder_input_tokens, decoder_segment_ids
+            )
+        else:
+            cross = attention.cross_mask(*encoder_side, decoder_segment_ids)
 
         def layer(layer_params: Params, layer_masks: dropout.Masks, x: jax.Array) -> jax.Array:
             module = self.bind("decoder_layer", layer_params)
@@ -209,6 +225,17 @@ class T5:
     def bind(self, part: str, part_params: Params) -> Any:
         """Gives the NNX module of a part (a name of `_PARTS`) with these parameters in it."""
         return _PARTS.bind(part, self.config, part_params)
+
+    def _fused(self, query_length: int, key_length: int) -> bool:
+        """Whether attention runs in the kernel that takes tables and segments."""
+        config = self.config
+        chosen = attention.choose(
+            config.attention,
+            dtype=config.compute_dtype,
+            heads_and_width=(config.num_heads, config.head_dim),
+            lengths=(query_length, key_length),
+        )
+        return chosen == "pallas"
 
     def _run_stack(self, layer: Any, stacked_params: Params, masks: Any, x: jax.Array) -> jax.Array:
         settings = {"remat": self.config.remat, "scan_layers": self.config.scan_layers}

@@ -162,6 +162,15 @@ class Program:
         """
         return self._call(self._step, state, self._place(batch), np.float32(loss_limit), self._base)
 
+    def compile_step(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Compiled:
+        """Compiles the step for global batches of these shapes and runs nothing, for its memory."""
+        placed = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._batch_sharding)
+            for name, leaf in batch.items()
+        }
+        with meshes.activate(self.mesh):
+            return self._step.lower(self.abstract_state, placed).compile()
+
     def evaluate(self, params: Any, batch: Mapping[str, np.ndarray]) -> losses.Loss:
         """Dispatches the loss of one batch without dropout; sums."""
         return self._call(self._evaluate, params, self._place(batch), self._base)

@@ -141,7 +141,15 @@ def reference_gradient(model, params, batch):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"remat": "full"}, {"remat": "dots"}, {"scan_layers": False}, {"attention": "xla"}]
+    "changes",
+    [
+        {"remat": "full"},
+        {"remat": "dots"},
+        {"scan_layers": False},
+        {"attention": "xla"},
+        {"attention": "rows"},
+        {"attention": "pallas"},
+    ],
 )
 def test_settings_of_execution_change_no_gradient(
     model, params, batch, reference_gradient, changes
