@@ -146,11 +146,11 @@ class Session:
             try:
                 reason = self._train(source, stop)
                 self._save()
+                seconds = self._seconds()  # waiting for the last write is no training
             finally:
                 self._profiler.close()
                 self._checkpoints.close()
                 self._log.close()
-        seconds = self._seconds()
         self._log.finish(self._step, self._loss, stopped=reason, seconds=seconds)
         return TrainResult(self._step, reason, seconds, self._loss, self._signal)
 
