@@ -53,6 +53,8 @@ def evaluate(
     rank_choices: bool = True,
     normalize_lengths: bool = False,
     decoding: DecodingSettings | None = None,
+    stop: str | None = None,
+    score_end: bool = True,
     original_task_only: bool = False,
     allow_missing: bool = False,
     step: int | str | None = None,
@@ -91,6 +93,8 @@ def evaluate(
         normalize_lengths: whether a choice's score is divided by its number of tokens.
         decoding: how answers are generated; greedily where None. Of several answers the best
             counts.
+        stop: a generated answer is cut before the first of these characters, such as a newline.
+        score_end: whether the end of sequence counts in a choice's score.
         original_task_only: leaves out prompts that turn a dataset's task around.
         allow_missing: whether tasks that are not rendered are left out, and told.
         step: which checkpoint; the newest where None, the one that `instrux select` chose where
@@ -162,6 +166,8 @@ def evaluate(
         inputs_eos=own.inputs_eos if inputs_eos is None else inputs_eos,
         normalize_lengths=normalize_lengths,
         decoding=decoding or DecodingSettings(),
+        stop=stop,
+        score_end=score_end,
     )
     made = []
     with contextlib.ExitStack() as stack:

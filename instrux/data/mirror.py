@@ -5,11 +5,12 @@ a dataset is `<dataset>/<config, or "default">/<split>.jsonl`, or `.jsonl.gz`, `
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from instrux.data.sources_base import RowShard
 from instrux.data.sources_files import file_columns, file_shards, files_fingerprint
+from instrux.errors import InputError
 
 VARIABLE = "INSTRUX_MIRROR"
 _FORMATS = {".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".parquet": "parquet", ".csv": "csv"}
@@ -30,6 +31,28 @@ def mirrored_files(
         if found := _split_files(folder, official_names or {}):
             return found
     return {}
+
+
+def mirrored_file(names: Sequence[str], *, home: str) -> Path:
+    """Finds a file by one of its names in the first mirror that has it.
+
+    Args:
+        names: paths below a mirror, the likelier first.
+        home: words where the file is published.
+
+    Raises:
+        InputError: no mirror has it.
+    """
+    folders = _folders()
+    for folder in folders:
+        for name in names:
+            path = Path(folder).expanduser() / name
+            if path.is_file():
+                return path
+    raise InputError(
+        f"{names[0]}: in none of the folders that {VARIABLE} names"
+        f" ({os.pathsep.join(folders) or 'none'}); it is {home}"
+    )
 
 
 def where(dataset: str, config: str | None) -> str:

@@ -23,6 +23,7 @@ from instrux.data.manifest import library_versions
 from instrux.errors import InputError
 from instrux.evaluation import aggregate, bootstrap, metrics
 from instrux.evaluation.metrics import Metric
+from instrux.evaluation.pair_entropy import PAIR_ENTROPY, entropy_predictions
 from instrux.evaluation.predictions import (
     Prediction,
     predictions_path,
@@ -78,6 +79,10 @@ class EvaluationSettings:
         reading = {k: v for k, v in self.reading.items() if k != "batch_size"}
         if reading.get("decoding") == _GREEDY:
             del reading["decoding"]  # as before there was a choice
+        if reading.get("stop") is None:
+            reading.pop("stop", None)
+        if reading.get("score_end", True):
+            reading.pop("score_end", None)
         content = {
             **dataclasses.asdict(self),
             "model_dir": "",
@@ -187,14 +192,19 @@ def evaluate_task(
 
     A task with answer choices is ranked: the prediction is the choice of the highest score, the
     first of equals; it is right if it is the stripped target (or one of the references). An
-    example whose target is none of its choices, or that has no choices, is wrong.
+    example whose target is none of its choices, or that has no choices, is wrong. A task whose
+    metric is `pair_entropy` has two sentences as choices, and nothing is right or wrong.
     """
     started = time.monotonic()
     positions, tokens = reader.positions, reader.tokens
     examples = task.examples()
-    ranked = rank_choices and any(example.answer_choices for example in examples)
+    by_entropy = PAIR_ENTROPY.name in task.about.metrics
+    ranked = by_entropy or (rank_choices and any(example.answer_choices for example in examples))
     inputs = reader.tokenize_inputs([example.inputs for example in examples])
-    if ranked:
+    if by_entropy:
+        task_metrics = (PAIR_ENTROPY,)
+        predictions = entropy_predictions(examples, inputs, reader, on_done)
+    elif ranked:
         task_metrics = metrics.resolve_metrics(["accuracy"])
         predictions = _ranked(examples, inputs, reader, on_done)
     else:
@@ -301,7 +311,7 @@ def _task_result(
     texts = [prediction.prediction for prediction in predictions]
     scores = {metric.name: metric.score(texts, answers) for metric in task_metrics[1:]}
     scores[headline.name] = float(credits.mean()) if len(credits) else float("nan")
-    if ranked:
+    if ranked and headline.right_or_wrong:
         scores |= _classification_metrics(task, predictions, answers)
     choices = [{c.strip() for c in p.choices} for p in predictions if p.choices is not None]
     return TaskResult(
@@ -313,14 +323,14 @@ def _task_result(
         mode="rank" if ranked else "generate",
         metric=headline.name,
         score=scores[headline.name],
-        interval=_interval(credits, right_or_wrong=ranked or headline.right_or_wrong),
+        interval=_interval(credits, right_or_wrong=headline.right_or_wrong),
         metrics=scores,
         num_examples=len(examples),
         num_without_correct_choice=sum(
             not group & set(answer) for group, answer in zip(choices, answers, strict=False)
         ),
         num_truncated_inputs=0,
-        chance=_chance(predictions) if ranked else None,
+        chance=_chance(headline, predictions) if ranked else None,
         majority=_majority(headline, answers),
         original_task=task.about.original_task,
         settings_digest="",
@@ -334,15 +344,17 @@ def _interval(credits: np.ndarray, *, right_or_wrong: bool):
     return bootstrap.normal_interval(credits)
 
 
-def _chance(predictions: Sequence[Prediction]) -> float:
-    """Mean of 1 / number of choices in percent."""
+def _chance(headline: Metric, predictions: Sequence[Prediction]) -> float:
+    """Mean of 1 / number of choices in percent; the whole bit of no preference under entropy."""
+    if headline is PAIR_ENTROPY:
+        return 100.0
     shares = [100.0 / len(p.choices) if p.choices else 0.0 for p in predictions]
     return float(np.mean(shares)) if shares else float("nan")
 
 
 def _majority(headline: Metric, answers: Sequence[tuple[str, ...]]) -> float:
     """The headline metric of always answering with the most frequent target."""
-    if not answers:
+    if not answers or headline is PAIR_ENTROPY:
         return float("nan")
     most_frequent, _ = Counter(answer[0] for answer in answers).most_common(1)[0]
     return headline.score([most_frequent] * len(answers), answers)

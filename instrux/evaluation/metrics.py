@@ -11,6 +11,7 @@ Texts are stripped before they are compared, as P3's post-processing does.
 import collections
 import difflib
 import functools
+import itertools
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from instrux.data.public_forms import NOT_REFERENT
 from instrux.errors import InputError, did_you_mean
 from instrux.evaluation import rouge
 
@@ -130,6 +132,30 @@ def squad_f1(prediction: str, reference: str) -> float:
 def edit_similarity(prediction: str, reference: str) -> float:
     """Similarity of two texts by matching blocks of characters (2 * matches / characters)."""
     return 100.0 * difflib.SequenceMatcher(None, prediction, reference, autojunk=False).ratio()
+
+
+def pronoun_referent(prediction: str, reference: str) -> float:
+    """100 where an answer names the candidate if, and only if, the pronoun refers to it.
+
+    InstructGPT's WSC (arXiv 2203.02155, appendix D): an answer that has the candidate in it, or that
+    is part of the candidate, says yes. A reference that begins with `NOT_REFERENT` wants a no.
+    """
+    candidate = reference.removeprefix(NOT_REFERENT).strip().lower()
+    said = prediction.strip().lower()
+    yes = bool(said) and (candidate in said or said in candidate)
+    return 100.0 * (yes != reference.startswith(NOT_REFERENT))
+
+
+def distinct_2(prediction: str, reference: str) -> float:
+    """Share of different pairs of words among all of the prediction's (arXiv 1510.03055, section 5).
+
+    For prompts that have no answer to compare with: it tells how little a text repeats itself, and
+    nothing of how good it is. A text of fewer than two words gets 0.
+    """
+    del reference
+    words = prediction.lower().split()
+    pairs = list(itertools.pairwise(words))
+    return 100.0 * len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 @functools.cache
@@ -249,6 +275,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("sentence_bleu", sentence_bleu),
         Metric("bleu", None, corpus_bleu),
         Metric("edit_similarity", edit_similarity),
+        Metric("distinct_2", distinct_2),
+        Metric("pronoun_referent", pronoun_referent, right_or_wrong=True),
+        Metric("pair_entropy"),  # of log-probabilities, not of texts: `pair_entropy.py`
         Metric("f1_macro", None, f1_macro),
         Metric("pearson", None, _correlation(by_rank=False)),
         Metric("spearman", None, _correlation(by_rank=True)),
@@ -260,6 +289,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("tk_instruct_rougeL_gpt2", _tk_instruct_rouge_l_of_pieces),
     )
 }
+
+REFERENCE_FREE = frozenset({"distinct_2"})
+"""Metrics that look at the prediction alone: no baseline has a meaning beside them."""
 
 # What the names in a PromptSource template's metadata stand for; the first is a task's headline.
 # The correlations follow accuracy, since one example has no correlation.

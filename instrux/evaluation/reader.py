@@ -12,6 +12,7 @@ from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
 from instrux.models import adapters, decoding, scoring
+from instrux.models.decoder_only import DecoderOnly
 from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
@@ -34,6 +35,9 @@ class ReadingSettings:
         inputs_eos: whether inputs end with the end-of-sequence id (T0: they do not).
         normalize_lengths: whether a choice's score is divided by its tokens (T0: it is not).
         decoding: how answers are generated; greedily by default.
+        stop: an answer ends before the first of these characters, or None. InstructGPT cuts the
+            answers to its automatic sets at the first newline (arXiv 2203.02155, appendix D).
+        score_end: whether the end of sequence counts in a choice's score (T0: it does).
     """
 
     inputs_length: int = 512
@@ -43,11 +47,15 @@ class ReadingSettings:
     inputs_eos: bool = False
     normalize_lengths: bool = False
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
+    stop: str | None = None
+    score_end: bool = True
 
     def __post_init__(self) -> None:
         for name in ("inputs_length", "targets_length", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"evaluation: {name} is {getattr(self, name)}; give 1 or more")
+        if self.stop == "":
+            raise InputError("evaluation: stop is empty; give characters, or None")
         if self.decode_length < 1:
             raise InputError(
                 f"evaluation: max_decode_length is {self.decode_length}; give 1 or more"
@@ -64,7 +72,7 @@ class Generated:
     """What a model wrote to one input: `decoding.num_decodes` answers, the best first.
 
     Attributes:
-        texts: the answers, stripped.
+        texts: the answers, cut at `stop` and stripped.
         scores: of each, see `decoding.Decoded`; 0 where they were not asked for.
         tokens: the ids of each, up to and with the end of sequence.
         token_scores: of each its tokens' log-probabilities in nats; empty where they were not
@@ -113,6 +121,8 @@ class Reader:
         self._place = place
         self._model = model
         self._prompt = adapters.prompt_ids(model.config)
+        # A decoder reads an empty prompt as its `bos_id` alone; an encoder must have a token.
+        self._empty = 0 if isinstance(model, DecoderOnly) else vocabulary.eos_id
 
     def tokenize_inputs(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of inputs, not yet cut at `inputs_length`."""
@@ -125,6 +135,7 @@ class Reader:
         inputs: Sequence[Sequence[int]],
         choices: Sequence[Sequence[str]],
         *,
+        whole_texts: bool = False,
         on_done: OnDone = lambda count: None,
     ) -> list[np.ndarray]:
         """Scores every choice of every example; each input is encoded once.
@@ -132,6 +143,8 @@ class Reader:
         Args:
             inputs: token ids of the inputs.
             choices: the texts to choose among, of each.
+            whole_texts: whether scores are sums without the end of sequence, whatever the
+                settings: the log-probabilities of the texts themselves.
             on_done: told how many examples each finished batch held.
 
         Returns:
@@ -139,7 +152,7 @@ class Reader:
             choice's tokens and of the end of sequence, in nats, or their mean under
             `normalize_lengths`.
         """
-        tokens = self._tokenize_choices(choices)
+        tokens = self._tokenize_choices(choices, end=self.settings.score_end and not whole_texts)
         scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(inputs)
         batches = ranked_batches(
             self._cut(inputs),
@@ -147,7 +160,7 @@ class Reader:
             batch_size=self.settings.batch_size,
             inputs_length=self.settings.inputs_length + len(self._prompt),
             choice_length=self.settings.targets_length,
-            eos_id=self._vocabulary.eos_id,
+            eos_id=self._empty,
         )
         for batch, found in self._pipelined(
             batches,
@@ -163,7 +176,7 @@ class Reader:
             for example, rows in zip(batch.examples, np.split(found, ends)[:-1], strict=True):
                 scores[example] = rows
             on_done(len(batch.examples))
-        if self.settings.normalize_lengths:
+        if self.settings.normalize_lengths and not whole_texts:
             return [
                 rows / np.asarray([len(ids) for ids in group], np.float32)
                 for rows, group in zip(scores, tokens, strict=True)
@@ -196,7 +209,7 @@ class Reader:
             self._cut(inputs),
             batch_size=self.settings.batch_size,
             inputs_length=self.settings.inputs_length + len(self._prompt),
-            eos_id=self._vocabulary.eos_id,
+            eos_id=self._empty,
         )
         for batch, found in self._pipelined(
             batches, lambda batch: self._decode(batch, given, scored=scored)
@@ -236,13 +249,16 @@ class Reader:
     ) -> Generated:
         ids = [row[: np.count_nonzero(row)].tolist() for row in tokens]
         return Generated(
-            texts=tuple(self._vocabulary.decode(row).strip() for row in ids),
+            texts=tuple(self._until_stop(self._vocabulary.decode(row)).strip() for row in ids),
             scores=tuple(scores.tolist()),
             tokens=tuple(map(tuple, ids)),
             token_scores=tuple(
                 tuple(row[: len(own)].tolist()) for row, own in zip(token_scores, ids, strict=True)
             ),
         )
+
+    def _until_stop(self, text: str) -> str:
+        return text if self.settings.stop is None else text.partition(self.settings.stop)[0]
 
     def _tokenize_prefixes(self, prefixes: Sequence[str]) -> list[list[int]]:
         given = [list(ids) for ids in self._vocabulary.encode_batch(list(prefixes))]
@@ -258,12 +274,15 @@ class Reader:
         """Inputs of at most `inputs_length`, behind the soft prompt where the model has one."""
         return [[*self._prompt, *ids[: self.settings.inputs_length]] for ids in inputs]
 
-    def _tokenize_choices(self, choices: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """Token ids with end of sequence, each different text tokenised once."""
+    def _tokenize_choices(
+        self, choices: Sequence[Sequence[str]], *, end: bool
+    ) -> list[list[list[int]]]:
+        """Token ids, each different text tokenised once; a choice without any has the end alone."""
         different = list(dict.fromkeys(text for group in choices for text in group))
-        room = self.settings.targets_length - 1
+        ending = [self._vocabulary.eos_id]
+        room = self.settings.targets_length - end
         ids = {
-            text: [*tokens[:room], self._vocabulary.eos_id]
+            text: [*tokens[:room], *ending] if end else list(tokens[:room]) or ending
             for text, tokens in zip(
                 different, self._vocabulary.encode_batch(different), strict=True
             )
