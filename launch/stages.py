@@ -31,6 +31,7 @@ _FUNCTIONS = {
     "score": "launch.natural_instructions:score",
     "scaling": "launch.natural_instructions:scaling",
     "report": "launch.report:report",
+    "compare": "launch.compare_mixtures:compare",
 }
 NAMES = tuple(_FUNCTIONS)
 # The others read what lies on disk: they need no registry, and so no TensorFlow.

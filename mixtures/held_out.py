@@ -16,6 +16,8 @@ EVALUATIONS: Mapping[str, tuple[str, ...]] = {
     "tk_instruct": ("tk_instruct_test",),
     "tk_instruct_xlingual": ("tk_instruct_xlingual_test",),
     "lexicon": ("lexicon_heldout_cluster",),
+    "compare": ("compare_eval",),
+    "compare_tiny": ("compare_tiny_eval",),
 }
 """Start of the names of training mixtures -> mixtures of what is held out from them."""
 

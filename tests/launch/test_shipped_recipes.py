@@ -20,7 +20,10 @@ def _given(path):
     return [
         *(f"{name}='/a/checkpoint'" for name in asked),
         *(["VOCABULARY='/a/model'"] * bool(asked)),
-        *(["INPUTS=('dolly=/a/file.jsonl',)"] * (path.parent.name == "instructgpt")),
+        *(
+            ["INPUTS=('dolly=/a/file.jsonl',)"]
+            * (path.parent.name == "instructgpt" or path.stem == "compare_3b")
+        ),
     ]
 
 
