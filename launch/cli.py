@@ -102,7 +102,7 @@ def parsers() -> tuple[argparse.ArgumentParser, list[str]]:
             name,
             help=description,
             description=description,
-            epilog=EXAMPLES[name].epilog(),
+            epilog=EXAMPLES[name].epilog() if name in EXAMPLES else None,
             formatter_class=_Help,
         )
         command.set_defaults(function=function)

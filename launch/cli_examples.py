@@ -124,6 +124,15 @@ EXAMPLES: Mapping[str, Examples] = {
             ),
         ),
     ),
+    "select_by_score": Examples(
+        "instructgpt",
+        (
+            (
+                "instrux select_by_score --gin_file choose.gin --gin.MODEL_DIR=\"'/runs/sft'\"",
+                "the checkpoint whose answers a scorer likes best",
+            ),
+        ),
+    ),
     "evaluate": Examples(
         "evaluation",
         (
