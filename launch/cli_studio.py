@@ -1,4 +1,7 @@
-"""The command `studio`: web pages on this machine; `studio label` for evaluation by people."""
+"""The command `studio`: web pages on this machine; `studio label` for evaluation by people.
+
+Every option of the pages is here; what they show is put together in `launch.studio`.
+"""
 
 import argparse
 from pathlib import Path
@@ -11,8 +14,13 @@ _FORMATS = ("jsonl", "argilla", "label-studio")
 
 def add_commands(add: AddCommand) -> None:
     """Declares the command and what is below it."""
-    studio = add("studio", _nothing_named, "web pages on this machine: label model outputs")
-    subjects = studio.add_subparsers(title="subjects", metavar="SUBJECT")
+    studio = add(
+        "studio", _studio, "web pages on this machine: runs, evaluations, templates, labelling"
+    )
+    _add_studio_options(studio)
+    subjects = studio.add_subparsers(
+        title="subjects", metavar="SUBJECT", description="without one, everything is shown"
+    )
     label = subjects.add_parser(
         "label",
         help="people rate and rank the outputs of systems",
@@ -22,18 +30,7 @@ def add_commands(add: AddCommand) -> None:
     )
     label.set_defaults(function=_serve)
     label.add_argument("--db", metavar="FILE", help="the study, one SQLite file")
-    label.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    label.add_argument("--port", type=int, default=8642, help="port; 0 for a free one (8642)")
-    label.add_argument(
-        "--public", action="store_true", help="allow a --host that other machines can reach"
-    )
-    label.add_argument(
-        "--allowed_host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="another name under which browsers ask for it; may be repeated",
-    )
+    _add_address(label)
     actions = label.add_subparsers(title="actions", metavar="ACTION")
     for declare in (
         _add_create,
@@ -46,8 +43,49 @@ def add_commands(add: AddCommand) -> None:
         declare(actions)
 
 
-def _nothing_named(options: argparse.Namespace, rest: list[str]) -> int:
-    raise InputError("studio: name a subject, such as `instrux studio label`; see --help")
+def _add_studio_options(studio: argparse.ArgumentParser) -> None:
+    studio.add_argument(
+        "--runs",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to look for runs and evaluations below; may be repeated; else here",
+    )
+    studio.add_argument("--db", metavar="FILE", help="a study to label as well, one SQLite file")
+    _add_address(studio)
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=int, default=8642, help="port; 0 for a free one (8642)")
+    command.add_argument(
+        "--public", action="store_true", help="allow a --host that other machines can reach"
+    )
+    command.add_argument(
+        "--allowed_host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which browsers ask for it; may be repeated",
+    )
+
+
+def _studio(options: argparse.Namespace, rest: list[str]) -> int:
+    refuse(rest)
+    from launch import studio
+
+    shown = studio.Shown(
+        runs=[Path(folder) for folder in options.runs],
+        study=None if options.db is None else Path(options.db),
+    )
+    studio.serve_all(
+        shown,
+        host=options.host,
+        port=options.port,
+        public=options.public,
+        allowed_hosts=options.allowed_host,
+    )
+    return 0
 
 
 def _action(actions, name: str, function, description: str) -> argparse.ArgumentParser:

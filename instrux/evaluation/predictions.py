@@ -63,7 +63,7 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                yield _prediction(line, f"{path}, line {number}")
+                yield parse_prediction(line, f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: predictions cannot be read ({error}); delete the folder above it and"
@@ -71,7 +71,16 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
         ) from error
 
 
-def _prediction(line: str, where: str) -> Prediction:
+def parse_prediction(line: str, where: str) -> Prediction:
+    """Reads one line.
+
+    Args:
+        line: the line.
+        where: names it in the complaint.
+
+    Raises:
+        InputError: it is not a prediction.
+    """
     try:
         fields: Any = json.loads(line)
         return Prediction(

@@ -38,11 +38,12 @@ def page(
         status: of the response.
         headers: of the response.
     """
+    access = request.app.state.access
     shared = {
         "subjects": request.app.state.subjects,
         "path": request.url.path,
         "user": None,
-        "form_token": "",
+        "form_token": access.form_token if access else "",
     }
     html = _environment().get_template(template).render(shared | dict(context))
     return HTMLResponse(html, status_code=status, headers=headers)

@@ -10,8 +10,14 @@ from starlette.applications import Starlette
 from instrux.errors import InputError
 
 
-def serve(app: Starlette, *, host: str, port: int) -> None:
+def serve(app: Starlette, *, host: str, port: int, path: str = "") -> None:
     """Serves until it is interrupted; the address goes to stdout once it can be asked.
+
+    Args:
+        app: the application.
+        host: the address to listen on.
+        port: the port; 0 for a free one.
+        path: of the page to open, behind the address.
 
     Raises:
         InputError: the address cannot be listened on.
@@ -19,7 +25,7 @@ def serve(app: Starlette, *, host: str, port: int) -> None:
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     with closing(listening):
-        print(f"http://{shown}:{listening.getsockname()[1]}/", flush=True)
+        print(f"http://{shown}:{listening.getsockname()[1]}/{path}", flush=True)
         print("Ctrl-C stops it; what was answered is kept.", file=sys.stderr)
         config = uvicorn.Config(
             app,

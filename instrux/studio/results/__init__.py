@@ -1,0 +1,1 @@
+"""Pages about what runs left behind: curves, evaluations, predictions."""

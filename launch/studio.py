@@ -1,0 +1,86 @@
+"""`instrux studio`: what the pages show, put together and served."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instrux.errors import InputError
+
+if TYPE_CHECKING:
+    from instrux.studio.app import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the pages are to show.
+
+    Attributes:
+        runs: folders to look for runs and evaluations below; () for the working folder.
+        study: a study of labellers, or None.
+    """
+
+    runs: Sequence[Path] = field(default_factory=tuple)
+    study: Path | None = None
+
+
+def serve_all(
+    shown: Shown, *, host: str, port: int, public: bool, allowed_hosts: Sequence[str]
+) -> None:
+    """Serves the pages until it is interrupted.
+
+    Raises:
+        InputError: the extra `studio` is missing, a folder is not there, or the address is not
+            allowed or not free.
+    """
+    require_pages()
+    from instrux.studio import access, app, security, server
+
+    allowed = security.check_bind(host, public=public, allowed_hosts=allowed_hosts)
+    secret = access.Access()
+    if host not in security.LOOPBACK_NAMES:
+        print(
+            "Other machines can reach this, and the token travels as it is: put it behind a proxy"
+            " that speaks HTTPS.",
+            file=sys.stderr,
+        )
+    application = app.create_app(subjects(shown), allowed_hosts=allowed, access=secret)
+    server.serve(application, host=host, port=port, path=f"?token={secret.token}")
+
+
+def require_pages() -> None:
+    """Raises an `InputError` where the web server is not installed."""
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise InputError("the pages need the extra `studio`: pip install 'instrux[studio]'")
+
+
+def subjects(shown: Shown) -> "list[Subject]":
+    """The parts of the application.
+
+    Raises:
+        InputError: a folder or file that was named is not there.
+    """
+    from instrux.studio.results import routes as results
+
+    return [
+        *results.subjects([_folder(path, "--runs") for path in shown.runs or (Path(),)]),
+        *_labelling(shown),
+    ]
+
+
+def _labelling(shown: Shown) -> "list[Subject]":
+    if shown.study is None:
+        return []
+    from instrux.studio.label import routes, study
+
+    with study.opened(shown.study):  # a mistake shows at the start
+        pass
+    return [routes.subject(shown.study)]
+
+
+def _folder(path: Path, option: str) -> Path:
+    if not path.is_dir():
+        raise InputError(f"{option} {path}: no such folder")
+    return path
