@@ -16,6 +16,8 @@ WIDTH = 980
 _LEFT, _RIGHT, _TOP, _BOTTOM = 270, 24, 8, 40
 _LANE, _GAP = 24, 16
 _HALF = 8
+_DOT = 10.0  # across a dot, in both directions
+_MOST_STACKED = 7
 
 
 @dataclass(frozen=True)
@@ -116,20 +118,19 @@ def _figure(
 
 def _row(dataset: str, members, models: int, top: float, x) -> Row:
     lanes = [[(e, r) for m, e, r in members if m == model] for model in range(models)]
+    places = [_stacked([x(result.score) for _, result in lane]) for lane in lanes]
+    lane_height = max(_LANE, _DOT * (1 + max(max(lane, default=0) for lane in places)) + 4)
     boxes, dots = [], []
     for model, lane in enumerate(lanes):
         if not lane:
             continue
-        middle = top + (model + 0.5) * _LANE
-        scores = np.array([result.score for _, result in lane])
-        boxes.append(_box(scores, middle, model, x))
-        # Dots beside each other where they would lie on one another; always the same way.
-        ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-        shifts = np.array([0.0, -4.5, 4.5])[ranks % 3] if len(lane) > 3 else np.zeros(len(lane))
-        for (evaluation, result), shift in zip(lane, shifts, strict=True):
-            place = round(middle + float(shift), 1)
-            dots.append((model, Dot(x(result.score), place, evaluation, result)))
-    bottom = top + models * _LANE
+        middle = top + (model + 0.5) * lane_height
+        boxes.append(_box(np.array([result.score for _, result in lane]), middle, model, x))
+        for (evaluation, result), place in zip(lane, places[model], strict=True):
+            # Around the middle: 0, up, down, further up, ...
+            y = middle + _DOT * ((place + 1) // 2) * (-1 if place % 2 else 1)
+            dots.append((model, Dot(x(result.score), round(y, 1), evaluation, result)))
+    bottom = top + models * lane_height
     baseline = float(np.mean([result.baseline for *_, result in members]))
     prompts = len({result.task for *_, result in members})
     examples = max(result.num_examples for *_, result in members)
@@ -144,6 +145,17 @@ def _row(dataset: str, members, models: int, top: float, x) -> Row:
         boxes=tuple(boxes),
         dots=tuple(dots),
     )
+
+
+def _stacked(places: Sequence[float]) -> list[int]:
+    """For every dot of a lane the first level on which it lies on no other; the last if none."""
+    ends = [-np.inf] * _MOST_STACKED
+    levels = [0] * len(places)
+    for dot in sorted(range(len(places)), key=lambda dot: places[dot]):
+        free = (n for n, end in enumerate(ends) if places[dot] - end >= _DOT)
+        levels[dot] = next(free, _MOST_STACKED - 1)
+        ends[levels[dot]] = places[dot]
+    return levels
 
 
 def _box(scores: np.ndarray, middle: float, model: int, x) -> Box:
