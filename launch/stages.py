@@ -31,6 +31,7 @@ _FUNCTIONS = {
     "score": "launch.natural_instructions:score",
     "scaling": "launch.natural_instructions:scaling",
     "report": "launch.report:report",
+    "score_outputs": "launch.score_outputs:score_outputs",
     "compare": "launch.compare_mixtures:compare",
 }
 NAMES = tuple(_FUNCTIONS)

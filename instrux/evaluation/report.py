@@ -24,6 +24,7 @@ from instrux.evaluation.report_bias import bias_tables
 from instrux.evaluation.report_examples import ShownExample, shown_examples
 from instrux.evaluation.report_flan import FlanSection, flan_section
 from instrux.evaluation.report_held_out import held_out_section
+from instrux.evaluation.report_public import MODEL_NAMES, public_rows
 from instrux.evaluation.report_robustness import robustness_tables
 from instrux.evaluation.report_tables import (
     PromptRow,
@@ -155,6 +156,8 @@ def build_report(runs: Sequence[EvaluatedRun], *, title: str, seed: int = 0) -> 
         flan=flan,
         prompt_figures=figures,
         bias=bias_tables(all_arms, seed=seed),
+        public=public_rows(all_arms),
+        public_models=MODEL_NAMES,
         robustness=robustness_tables(all_arms, comparisons, by_dataset, seed=seed),
         tables=dataset_tables(all_arms, groups, by_dataset),
         arm_names=names,
