@@ -36,6 +36,7 @@ from launch.foreign import (
     HUGGING_FACE,
     OURS,
     T5X,
+    RunWeights,
     between_ids,
     check_vocabulary,
     open_weights,
@@ -43,7 +44,9 @@ from launch.foreign import (
     tokenizer_of,
     vocabulary_of,
 )
+from launch.model_card import card_of
 
+CARD = "README.md"
 _FLOAT32 = np.dtype(np.float32)
 _TRIES = 50  # a tenth of a second apart, to remove a folder
 
@@ -125,7 +128,7 @@ def convert(
         raise InputError(
             f"convert: a model is given, but {source_path} tells its own sizes; leave it out."
         )
-    weights = open_weights(source_path, kind=source_kind, step=step, model=model)
+    weights = opened = open_weights(source_path, kind=source_kind, step=step, model=model)
     spec = VocabularySpec.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
     spec = vocabulary_of(weights) if spec is None else spec
     if spec is not None:
@@ -138,10 +141,13 @@ def convert(
     if (source_kind == OURS) != (target_kind == OURS):
         weights = between_ids(weights, spec)
     total = count_tensors(weights.config)
+    run = opened if isinstance(opened, RunWeights) else None
     with _appearing_whole(Path(out), _bytes(weights, target_kind, settings)) as partial:
         with progress("convert", total=total, unit="tensors") as shown:
             _write(target_kind, partial, weights, spec, settings, shown.update)
             shown.done = total
+        if run is not None and target_kind == HUGGING_FACE:
+            _write_card(partial, run, settings.dtype)
     return ConvertResult(Path(out), weights.config, weights.step, total)
 
 
@@ -176,6 +182,11 @@ def _write(
         )
         description.write(folder)
         write_params(folder, _leaves(weights, on_piece), step=weights.step)
+
+
+def _write_card(folder: Path, run: RunWeights, dtype: str) -> None:
+    card = card_of(run.path.parent.parent, step=run.step, config=run.config, dtype=dtype)
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def _leaves(weights: Weights, on_piece: OnPiece) -> dict[str, Any]:

@@ -1,18 +1,29 @@
 """The built wheel works away from the checkout: prompts, tables, gin files and the page are in it."""
 
+import configparser
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = (
+    *(".css", ".csv", ".gin", ".html", ".js", ".json", ".svg", ".yaml"),
+    *(".sbatch", ".sh"),
+)
+MARK = "-- doctor ends here --"
 PROGRAM = """
 import instrux, launch
-from launch import gin_config, recipe
+from launch import cli, gin_config, recipe
+assert cli.main(["doctor", "--offline", "--json"]) == 0
+print({mark!r})
 assert {folder!r} in instrux.__file__ and {folder!r} in launch.__file__
 loaded = recipe.load("quickstart.gin", [])
 import mixtures.lexicon
@@ -34,27 +45,42 @@ def test_the_wheel_runs_a_recipe_from_its_own_files(tmp_path):
     data = [
         path.relative_to(source)
         for path in source.rglob("*")
-        if path.suffix in (".css", ".csv", ".gin", ".html", ".js", ".json", ".svg", ".yaml")
+        if path.suffix in SUFFIXES or path.name in ("Dockerfile", "py.typed")
     ]
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(source)],
         check=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    names = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
-    assert [str(path) for path in data if path.name not in names] == []
-    held = sum(name.endswith("templates.yaml") for name in zipfile.ZipFile(wheel).namelist())
-    assert held == sum(path.name == "templates.yaml" for path in data)
+    names = {name.replace("instrux_gin/", "gin/", 1) for name in zipfile.ZipFile(wheel).namelist()}
+    assert [str(path) for path in data if str(path) not in names] == []
     folder = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(folder)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM.format(folder=str(folder))],
+        [sys.executable, "-P", "-c", PROGRAM.format(folder=str(folder), mark=MARK)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    stages, _, jinja = done.stdout.partition(" ")
+    assert entry_point(folder) == "launch.cli:main"
+    doctor, _, rest = done.stdout.partition(MARK)
+    assert {each["name"]: each["ready"] for each in json.loads(doctor)}["packages"]
+    stages, _, jinja = rest.strip().partition(" ")
     assert int(stages) >= 5
     assert "|||" in jinja
+
+
+def entry_point(folder):
+    (path,) = folder.glob("*.dist-info/entry_points.txt")
+    declared = configparser.ConfigParser()
+    declared.read(path)
+    return declared["console_scripts"]["instrux"]
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])

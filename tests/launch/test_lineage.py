@@ -4,7 +4,9 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import pytest
+import yaml
 
 pytest.importorskip("seqio")
 
@@ -19,8 +21,13 @@ from instrux.data.prompted_task import PromptedTask
 from instrux.data.seal import digest_of, seal_of
 from instrux.data.sources import JsonLinesSource
 from instrux.data.vocabularies import VocabularySpec
+from instrux.evaluation.results import EvaluationResults, Interval, Summary, write_results
+from instrux.models.t5 import T5, T5Config
 from instrux.prompts import Template
-from launch import cli
+from instrux.training.checkpoints import save_run
+from instrux.training.run_folder import RunDescription
+from launch import cli, model_card
+from launch.convert import convert
 from pipelines.audit import audit
 from pipelines.cache import cache
 from pipelines.export import ExportSettings, ExportTask, export
@@ -263,3 +270,83 @@ def test_a_run_an_evaluation_and_a_report_lead_back_to_the_pack(made, tmp_path, 
     assert verify(page, capsys)[0] == 2
     (evaluation / "more.json").write_text("{}")
     assert cli.main(["verify", str(evaluation)]) == 2
+
+
+def test_the_card_of_converted_weights_tells_data_licences_and_scores(made, tmp_path, monkeypatch):
+    (pack_folder,) = (made / "packed").iterdir()
+    run, out = tmp_path / "my_run", tmp_path / "out"
+    config = T5Config(
+        vocab_size=384,
+        emb_dim=8,
+        num_heads=2,
+        head_dim=4,
+        mlp_dim=8,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    )
+    description = RunDescription.of(config, BYTES, inputs_length=64, targets_length=8)
+    save_run(run, description, T5(config).init(jax.random.key(0)), step=4)
+    convert(("instrux", str(run)), ("hf", str(out)))
+    card = (out / "README.md").read_text()
+    assert "started from | unknown" in card and "Not evaluated" in card
+    assert yaml.safe_load(card.split("---\n")[1]).keys() == {
+        "library_name",
+        "pipeline_tag",
+        "tags",
+    }
+    write_lineage(
+        run / "lineage.json",
+        "run",
+        files=[run / "model.json"],
+        sources=[
+            Source(kind="packed", name="toy", path=str(pack_folder)),
+            Source(kind="checkpoint", name="t5_lm"),
+        ],
+        arguments={"mixture": "toy", "batch_size": 32},
+        packages=("numpy",),
+    )
+    monkeypatch.setattr(
+        model_card, "licence", lambda *of: "mit" if of == ("toy", "count") else None
+    )
+    write_scores(run / "eval" / "4" / "results.json")
+    shutil.rmtree(out)
+    convert(("instrux", str(run)), ("hf", str(out)))
+    card = (out / "README.md").read_text()
+    assert yaml.safe_load(card.split("---\n")[1])["datasets"] == ["toy"]
+    for line in (
+        "| started from | `t5_lm` |",
+        "| batch size | `32` |",
+        f"| `{TASK}` | toy/count | 1 | 100.0000% | 100 | mit |",
+        "| mit | 100.00% |",
+        "| held-out prompts | toy/count | accuracy | 61.2 | 58.0 to 64.5 | 50.0 | 5 |",
+    ):
+        assert line in card.splitlines()
+
+
+def write_scores(path):
+    path.parent.mkdir(parents=True)
+    spread = dict.fromkeys(("mean", "median", "lower_quartile", "upper_quartile"), 61.25)
+    spread |= {"interquartile_range": 0.0, "best": 70.0, "worst": 52.0}
+    summary = Summary(
+        scope="dataset",
+        name="toy/count",
+        group="held-out prompts",
+        metric="accuracy",
+        score=61.25,
+        interval=Interval(58.0, 64.5),
+        baseline=50.0,
+        num_datasets=1,
+        num_prompts=5,
+        num_examples=100,
+        **spread,
+    )
+    results = EvaluationResults(
+        model_dir="run",
+        step=4,
+        settings={},
+        versions={},
+        groups=("held-out prompts",),
+        tasks=(),
+        summaries=(summary,),
+    )
+    write_results(path, results)
