@@ -51,6 +51,18 @@ def _add_studio_options(studio: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to look for runs and evaluations below; may be repeated; else here",
     )
+    studio.add_argument(
+        "--templates",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="release or folder of templates; may be repeated; else promptsource-0.2.3",
+    )
+    studio.add_argument(
+        "--own_templates",
+        metavar="DIR",
+        help="a folder of yours, in which templates can be written, changed and deleted",
+    )
     studio.add_argument("--db", metavar="FILE", help="a study to label as well, one SQLite file")
     _add_address(studio)
 
@@ -76,6 +88,8 @@ def _studio(options: argparse.Namespace, rest: list[str]) -> int:
 
     shown = studio.Shown(
         runs=[Path(folder) for folder in options.runs],
+        templates=options.templates,
+        own_templates=None if options.own_templates is None else Path(options.own_templates),
         study=None if options.db is None else Path(options.db),
     )
     studio.serve_all(

@@ -19,9 +19,13 @@ class Shown:
 
     Attributes:
         runs: folders to look for runs and evaluations below; () for the working folder.
+        templates: releases and folders of templates.
+        own_templates: the folder whose templates may be changed, or None; made where it is absent.
         study: a study of labellers, or None.
     """
 
+    templates: Sequence[str] = field(default_factory=tuple)
+    own_templates: Path | None = None
     runs: Sequence[Path] = field(default_factory=tuple)
     study: Path | None = None
 
@@ -62,12 +66,34 @@ def subjects(shown: Shown) -> "list[Subject]":
     Raises:
         InputError: a folder or file that was named is not there.
     """
+    from instrux.studio.prompts import routes as prompts
     from instrux.studio.results import routes as results
 
     return [
+        prompts.subject(_collections(shown), _own_folder(shown)),
         *results.subjects([_folder(path, "--runs") for path in shown.runs or (Path(),)]),
         *_labelling(shown),
     ]
+
+
+def _collections(shown: Shown) -> list[str]:
+    from instrux.prompts.releases import RELEASES
+
+    for name in shown.templates:
+        if name not in RELEASES and not Path(name).is_dir():
+            raise InputError(
+                f"--templates {name}: no such folder or release; releases are {', '.join(RELEASES)}"
+            )
+    return list(shown.templates) or ["promptsource-0.2.3"]
+
+
+def _own_folder(shown: Shown) -> Path | None:
+    if shown.own_templates is not None:
+        try:
+            shown.own_templates.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--own_templates {shown.own_templates}: {error.strerror}") from error
+    return shown.own_templates
 
 
 def _labelling(shown: Shown) -> "list[Subject]":

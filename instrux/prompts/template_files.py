@@ -1,7 +1,7 @@
 """Reads template files: PromptSource's own YAML, and the same without tags and ids."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,21 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _TemplateLoader(_SafeLoader):
     """YAML's safe loader that also knows PromptSource's two tags, and no others."""
 
+    def __init__(self, stream: bytes, mapping: "MakeMapping") -> None:
+        super().__init__(stream)
+        self.mapping = mapping
+
+
+MakeMapping = Callable[[str, dict[Any, Any]], Any]
+"""Makes something of a tag and the fields under it."""
+
 
 def _mapping(loader: Any, node: yaml.Node) -> Any:
-    return loader.construct_mapping(node, deep=True)
+    return loader.mapping(node.tag, loader.construct_mapping(node, deep=True))
+
+
+def _plain(tag: str, fields: dict[Any, Any]) -> dict[Any, Any]:
+    return fields
 
 
 _TemplateLoader.add_constructor("!Template", _mapping)
@@ -59,7 +71,7 @@ def templates_in_order(path: Path, dataset: str, *, check: bool = True) -> dict[
     Raises:
         TemplateFileError: if the file cannot be read or a template in it is wrong.
     """
-    content = _load(path)
+    content = load_yaml(path)
     entries = content.get("templates") if isinstance(content, Mapping) else None
     if not isinstance(entries, Mapping | list):
         raise TemplateFileError(f"{path}: there is no `templates` in it; give a mapping or a list")
@@ -78,11 +90,24 @@ def templates_in_order(path: Path, dataset: str, *, check: bool = True) -> dict[
     return templates
 
 
-def _load(path: Path) -> Any:
+def load_yaml(path: Path, *, mapping: MakeMapping = _plain) -> Any:
+    """Reads a file by YAML's safe loader and PromptSource's two tags.
+
+    Args:
+        path: the file.
+        mapping: what becomes of a tagged mapping; a plain one if not given.
+
+    Raises:
+        TemplateFileError: it is no such file, too large, or cannot be read.
+    """
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise TemplateFileError(f"{path}: larger than {_MAX_FILE_BYTES:,} bytes; split it")
-        return yaml.load(path.read_bytes(), Loader=_TemplateLoader)
+        loader = _TemplateLoader(path.read_bytes(), mapping)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except OSError as error:
         raise TemplateFileError(f"{path}: {error.strerror}; check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:

@@ -184,7 +184,7 @@ def _sign_in_by_keyboard(page, expect, address, token):
         (["label", "import", "--db", "absent.db"], "nothing to import"),
         (["label", "import", "--db", "absent.db", "--outputs", "x"], "write SYSTEM=FILE"),
         (["label", "create", "--db", "new.db", "--mode", "quiz"], "--mode should be one of"),
-        ([], "name a subject"),
+        (["--runs", "absent"], "no such folder"),
         (["label", "--db", "absent.db", "--host", "192.0.2.1"], "--public"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Pages about templates: browse, render a row, write one's own."""
