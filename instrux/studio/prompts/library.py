@@ -56,7 +56,7 @@ class Library:
         return self.own is not None and collection == str(self.own)
 
     def search(self, words: str, *, collection: str = "", dataset: str = "") -> Found:
-        """Templates that hold all the words, in their name, dataset or text.
+        """Templates that hold all the words, those first that have them in their name or dataset.
 
         Args:
             words: separated by spaces, in any case.
@@ -76,6 +76,8 @@ class Library:
                 if (not dataset or entry.dataset == dataset)
                 and all(word in entry.words for word in sought)
             ]
+        if sought:
+            entries.sort(key=lambda entry: not all(word in _title(entry) for word in sought))
         return Found(entries, problems)
 
     def datasets(self) -> list[str]:
@@ -104,6 +106,10 @@ class Library:
                 kept = (stamp, *_loaded(name, own=self.editable(name)))
                 self._read[name] = kept
             return kept[1:]
+
+
+def _title(entry: Entry) -> str:
+    return f"{entry.dataset} {entry.template.name}".lower()
 
 
 def _stamp(folder: Path) -> object:

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const form = document.getElementById("render");
+  const address = form.getAttribute("data-preview"); // form.dataset is the field of that name
   const at = (name) => document.getElementById(`preview-${name}`);
   let timer = 0, asked = 0, sent = "";
 
@@ -28,7 +29,7 @@
     const number = ++asked;
     try {
       const headers = { "content-type": "application/x-www-form-urlencoded" };
-      const answer = await fetch(form.dataset.preview, { method: "POST", body, headers });
+      const answer = await fetch(address, { method: "POST", body, headers });
       if (number !== asked) return;
       if (answer.ok) show(await answer.json());
       else show({ problem: answer.status === 403 ? "The studio was started again: open its new link." : `The studio answered ${answer.status}.` });
