@@ -1,6 +1,7 @@
 # make env         a virtual environment in .venv with the pinned packages
 # make quickstart  the bundled recipe: real words to a trained model and a report, under ten minutes
 # make test        the whole test suite
+# make docs        the documentation as a site, in build/site
 # make lint        formatter, linter, types and spelling
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ WORKERS ?= 2
 
 STAMP := $(VENV)/.instrux-installed
 
-.PHONY: env quickstart test lint constraints
+.PHONY: env quickstart test docs lint constraints
 
 env: $(STAMP)
 
@@ -28,6 +29,10 @@ quickstart: env
 
 test: env
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+	@echo "open build/site/index.html"
 
 lint: env
 	$(VENV)/bin/ruff format --check .

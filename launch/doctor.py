@@ -35,6 +35,7 @@ _EXTRAS = {
     "languages": "`instrux demonstrations --detect_languages`",
     "presidio": "`instrux demonstrations --personal_data presidio`",
     "wandb": "curves in Weights & Biases",
+    "docs": "`make docs`",
     "peers": "the tests against torch and transformers",
     "test": "`make test`",
 }

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,13 @@ def test_doctor_says_of_all_that_is_absent_what_it_is_for_and_how_to_get_it(monk
     assert not found["hub"].ready and "not tried" in found["hub"].found
     (tmp_path / "none" / "yet" / "promptsource-0.2.3").mkdir(parents=True)
     assert _found(offline=True)["promptsource"].ready
+
+
+def test_doctor_looks_for_every_extra_there_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {each.name for each in doctor.findings(offline=True)}
+    # The accelerators' extras are told with the accelerator.
+    assert set(project["optional-dependencies"]) - {"cuda", "tpu"} <= found
 
 
 def test_doctor_tells_a_mirror_that_is_no_folder(monkeypatch, tmp_path):
