@@ -290,6 +290,9 @@ METRICS: Mapping[str, Metric] = {
     )
 }
 
+NO_QUALITY = frozenset({"distinct_2", "pair_entropy"})
+"""Metrics of which more is not better, nor less: no verdict speaks of them."""
+
 REFERENCE_FREE = frozenset({"distinct_2"})
 """Metrics that look at the prediction alone: no baseline has a meaning beside them."""
 

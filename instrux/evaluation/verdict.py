@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from instrux.evaluation.bootstrap import REPLICATES
 from instrux.evaluation.compare import ArmScore, Comparison, Estimate, point_name
+from instrux.evaluation.metrics import NO_QUALITY
 from instrux.evaluation.results import Interval
 from instrux.evaluation.runs import INSTRUCTIONS
 
@@ -52,7 +53,10 @@ def judge(comparisons: Sequence[Comparison]) -> Verdict:
     groups = tuple(
         GroupVerdict(comparison, outcome(comparison), sentence(comparison))
         for comparison in comparisons
+        if comparison.metric not in NO_QUALITY
     )
+    if comparisons and not groups:
+        return Verdict("No metric here says which model is better.", UNCLEAR, (), ())
     if not groups:
         return Verdict("There is nothing to compare: no prompt was evaluated.", UNCLEAR, (), ())
     held_out = [group for group in groups if group.comparison.group.startswith("held-out")]

@@ -11,6 +11,7 @@ from instrux.errors import InputError
 from instrux.evaluation import output_scores
 from instrux.evaluation.compare import arms
 from instrux.evaluation.predictions import Prediction, predictions_path, write_predictions
+from instrux.evaluation.report import build_report
 from instrux.evaluation.report_public import public_rows, published_rows
 from instrux.evaluation.runs import read_run
 from instrux.evaluation.toxicity import LexiconScorer, PerspectiveScorer
@@ -174,6 +175,13 @@ def test_table_14_stands_beside_a_user_s_own(make_run, made_task, tmp_path):
     score = read_run(about).results.tasks[0].score
     assert own == f"{score / 100:.3f}"
     assert published == ["0.585", "0.682", "0.614", "0.574", "0.657", "0.700"]
+
+
+def test_no_verdict_is_given_on_entropy(make_run, made_task):
+    options = {"metric": "pair_entropy"}
+    about = make_run("mine", [made_task("crows", "basic", "public sets", 0.2, options=options)])
+    verdict = build_report([read_run(about)], title="x").verdict
+    assert (verdict.headline, verdict.groups) == ("No metric here says which model is better.", ())
 
 
 def test_table_14_as_the_paper_prints_it():
