@@ -29,11 +29,11 @@ class ModelCell:
 
     @property
     def mark(self) -> str:
-        """`+` or `-` where the interval of the gain leaves out 0."""
+        """`+` or `-` where the interval of the gain, as it is printed, leaves out 0."""
         if self.gain is None:
             return " "
         low, high = self.gain.interval.low, self.gain.interval.high
-        return "+" if low > 0 else "-" if high < 0 else " "
+        return "+" if round(low, 1) > 0 else "-" if round(high, 1) < 0 else " "
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def _turned(lead: Estimate | None) -> Estimate | None:
     """The base's lead over a model, as that model's gain over the base."""
     if lead is None:
         return None
-    return Estimate(-lead.value, Interval(-lead.interval.high, -lead.interval.low))
+    low, high = 0.0 - lead.interval.high, 0.0 - lead.interval.low  # 0.0 - 0.0 has no sign
+    return Estimate(0.0 - lead.value, Interval(low, high))
 
 
 def _sentence(row: ComparisonRow, arms: Sequence[Arm], keys: Sequence, seed: int) -> str:
@@ -184,6 +185,8 @@ def _sentence(row: ComparisonRow, arms: Sequence[Arm], keys: Sequence, seed: int
         *([f"above the base: {_listed(ahead)}"] if ahead else []),
         *([f"below it: {_listed(behind)}"] if behind else []),
     ] or ["no mixture is told apart from the base"]
+    if row.baseline is not None:
+        told.append(_against_baseline(row, [arm.name for arm in arms]))
     best = max(tuned, key=lambda i: row.cells[i].score.value, default=0)
     others = [arms[i] for i in tuned if i != best]
     found = compare([arms[best], *others], keys, seed=seed) if others else None
@@ -197,6 +200,18 @@ def _sentence(row: ComparisonRow, arms: Sequence[Arm], keys: Sequence, seed: int
         ]
         told.append(f"{highest} {' and '.join(parts)}")
     return f"{row.label} ({row.metric}): {'; '.join(told)}."
+
+
+def _against_baseline(row: ComparisonRow, names: Sequence[str]) -> str:
+    """Who does better than no understanding would, by the intervals."""
+    assert row.baseline is not None
+    above = [
+        name
+        for name, cell in zip(names, row.cells, strict=True)
+        if cell.score.interval.low > row.baseline
+    ]
+    told = f"above what no understanding gets ({row.baseline:.1f})"
+    return f"{told}: {_listed(above)}" if above else f"no model is {told}"
 
 
 def _listed(names: Sequence[str]) -> str:

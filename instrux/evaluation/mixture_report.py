@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ _COLUMNS = (
     *("gain_over_base", "gain_low", "gain_high", "baseline", "prompts", "examples"),
 )
 _PANEL_WIDTH = 3.1
+_MOST_COLUMNS = 3
 _LANE = 0.3
 
 
@@ -36,12 +38,18 @@ def write_mixture_report(folder: Path, made: MixtureComparison, *, title: str) -
 
 def figure(made: MixtureComparison) -> Drawing:
     """A panel a group: a mark a model with its interval, a broken line at what no understanding gets."""
+    columns = min(_MOST_COLUMNS, len(made.groups))
+    rows = math.ceil(len(made.groups) / columns)
 
     def paint(canvas: Figure) -> None:
-        panels = canvas.subplots(1, len(made.groups), squeeze=False)[0]
-        for panel, row in zip(panels, made.groups, strict=True):
-            _panel(panel, row, made.names)
-            panel.set_yticks(range(len(made.names)), made.names if panel is panels[0] else [])
+        panels = canvas.subplots(rows, columns, squeeze=False)
+        for number, panel in enumerate(panels.flat):
+            if number >= len(made.groups):
+                panel.set_axis_off()
+                continue
+            _panel(panel, made.groups[number], made.names)
+            first = number % columns == 0
+            panel.set_yticks(range(len(made.names)), made.names if first else [])
 
     best = "; ".join(
         f"{row.label}: "
@@ -52,8 +60,8 @@ def figure(made: MixtureComparison) -> Drawing:
         "compare",
         f"Scores of each model. {best}",
         paint,
-        width=1.2 + _PANEL_WIDTH * len(made.groups),
-        height=1.4 + _LANE * len(made.names),
+        width=1.2 + _PANEL_WIDTH * columns,
+        height=rows * (1.2 + _LANE * len(made.names)),
     )
 
 
@@ -98,6 +106,11 @@ def table_csv(made: MixtureComparison) -> bytes:
     return text.getvalue().encode()
 
 
+def _one_decimal(value: float, sign: str = "") -> str:
+    text = f"{value:{sign}.1f}"
+    return "0.0" if text in ("-0.0", "+0.0") else text
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -105,4 +118,5 @@ def _template() -> jinja2.Template:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["one"] = _one_decimal
     return environment.get_template("mixture_report.html")

@@ -43,8 +43,8 @@ def test_gains_are_over_the_base_and_claimed_by_their_intervals(compared):
         assert cell.gain.interval.low <= cell.gain.value <= cell.gain.interval.high
     assert (good.mark, plain.mark, poor.mark) == ("+", " ", "-")
     assert compared.sentences == (
-        f"{GROUP} (accuracy): above the base: FLAN; below it: other; the highest of the mixtures,"
-        " FLAN, is above T0 and other.",
+        f"{GROUP} (accuracy): above the base: FLAN; below it: other; above what no understanding gets"
+        " (50.0): FLAN; the highest of the mixtures, FLAN, is above T0 and other.",
     )
     assert [each.label for each in compared.datasets[0]] == ["rte", "copa"]
 
