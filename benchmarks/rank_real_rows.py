@@ -46,7 +46,7 @@ class Rows:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rows", type=int, default=16, help="of each dataset")
+    parser.add_argument("--rows", type=int, default=32, help="of each dataset")
     options = parsed(parser)
     vocabulary = VocabularySpec.parse(str(options.data / "vocab" / "t5_32000.model")).load()
     tasks = [_rows(options.data / "p3", name, vocabulary, options.rows) for name in SETS]

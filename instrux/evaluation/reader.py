@@ -17,6 +17,8 @@ from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
 
+_PARAMETERS_WORTH_MORE_SHAPES = 20_000_000
+"""From so many parameters on, the positions that finer lengths spare cost more than compiling."""
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
 _Batch = TypeVar("_Batch", bound=InputsBatch)
 OnDone = Callable[[int], None]
@@ -121,6 +123,8 @@ class Reader:
         self._place = place
         self._model = model
         self._prompt = adapters.prompt_ids(model.config)
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+        self._length_steps = 8 if parameters >= _PARAMETERS_WORTH_MORE_SHAPES else 2
         # A decoder reads an empty prompt as its `bos_id` alone; an encoder must have a token.
         self._empty = 0 if isinstance(model, DecoderOnly) else vocabulary.eos_id
 

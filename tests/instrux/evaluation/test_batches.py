@@ -27,6 +27,14 @@ def test_inputs_have_a_length_between_powers_of_two_as_well(length, expected):
     assert inputs_bucket(length, longest=700) == expected
 
 
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(0, 32), (33, 40), (63, 64), (65, 72), (132, 144), (497, 512), (525, 576), (641, 700)],
+)
+def test_large_models_have_eight_lengths_between_powers_of_two(length, expected):
+    assert inputs_bucket(length, longest=700, steps=8) == expected
+
+
 tokens = st.lists(st.integers(2, 99), max_size=70)
 choice = st.lists(st.integers(2, 99), max_size=11).map(lambda ids: [*ids, EOS])
 examples = st.lists(st.tuples(tokens, st.lists(choice, max_size=9)), max_size=25)
