@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from instrux.errors import InputError
-from launch.cli_options import AddCommand, refuse
+from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, refuse
 
 _FORMATS = ("jsonl", "argilla", "label-studio")
 
@@ -44,6 +44,14 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _add_studio_options(studio: argparse.ArgumentParser) -> None:
+    studio.add_argument(
+        "--data_dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="data folder, whose packed sets are shown; may be repeated",
+    )
+    studio.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
     studio.add_argument(
         "--runs",
         action="append",
@@ -87,6 +95,8 @@ def _studio(options: argparse.Namespace, rest: list[str]) -> int:
     from launch import studio
 
     shown = studio.Shown(
+        data_dirs=[Path(folder) for folder in options.data_dir],
+        module_imports=options.module_import,
         runs=[Path(folder) for folder in options.runs],
         templates=options.templates,
         own_templates=None if options.own_templates is None else Path(options.own_templates),

@@ -60,12 +60,12 @@ def token_counts(
     """
     if not Path(data_dir).is_dir():
         raise InputError(f"{data_dir}: no such folder; give the --data_dir that was rendered into")
-    if vocabulary is None and (packed := _newest_packed(mixture, data_dir)) is not None:
+    if vocabulary is None and (packed := newest_packed(mixture, data_dir)) is not None:
         return _from_packed(packed)
     return _from_rendered(tasks, data_dir, vocabulary)
 
 
-def _newest_packed(mixture: str, data_dir: str) -> Path | None:
+def newest_packed(mixture: str, data_dir: str) -> Path | None:
     """The packed set of the mixture that was completed last."""
     from instrux.data.packed_manifest import COMPLETED_NAME
 

@@ -19,11 +19,15 @@ class Shown:
 
     Attributes:
         runs: folders to look for runs and evaluations below; () for the working folder.
+        data_dirs: data folders, for packed sets.
+        module_imports: modules that register tasks of the user's own.
         templates: releases and folders of templates.
         own_templates: the folder whose templates may be changed, or None; made where it is absent.
         study: a study of labellers, or None.
     """
 
+    data_dirs: Sequence[Path] = field(default_factory=tuple)
+    module_imports: Sequence[str] = field(default_factory=tuple)
     templates: Sequence[str] = field(default_factory=tuple)
     own_templates: Path | None = None
     runs: Sequence[Path] = field(default_factory=tuple)
@@ -66,11 +70,17 @@ def subjects(shown: Shown) -> "list[Subject]":
     Raises:
         InputError: a folder or file that was named is not there.
     """
+    from instrux.studio.mixtures import routes as mixtures
+    from instrux.studio.packed import routes as packed
     from instrux.studio.prompts import routes as prompts
     from instrux.studio.results import routes as results
+    from launch.studio_declarations import RegisteredDeclarations
 
+    data_dirs = [_folder(path, "--data_dir") for path in shown.data_dirs]
     return [
         prompts.subject(_collections(shown), _own_folder(shown)),
+        mixtures.subject(RegisteredDeclarations(shown.module_imports, data_dirs)),
+        *([packed.subject(data_dirs)] if data_dirs else []),
         *results.subjects([_folder(path, "--runs") for path in shown.runs or (Path(),)]),
         *_labelling(shown),
     ]

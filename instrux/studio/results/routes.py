@@ -28,7 +28,7 @@ _SHOWN_FILE = 256 * 1024
 
 def subjects(roots: Sequence[Path]) -> list[Subject]:
     """The pages over the runs and evaluations below some folders."""
-    state = {"catalogue": Catalogue(roots), "indices": Indices()}
+    state = {"catalogue": Catalogue(roots), "indices": Indices(), "matches": selecting.Matches()}
     return [
         Subject(
             title="Runs",
@@ -259,7 +259,7 @@ def _compare(request: Request) -> Response:
     if not all(each.complete for each in lines):
         share = min(each.share for each in lines)
         return page(request, "results/compare.html", context | {"share": share, "rows": []})
-    matched = selecting.same_rows(lines)
+    matched = request.app.state.matches.of(lines)
     selected = selecting.compare(lines, matched, show=show)
     shown = paging(request, len(selected), _PAGE)
     part = selected[shown.start : shown.stop]

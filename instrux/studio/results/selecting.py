@@ -1,5 +1,7 @@
 """Which rows of one file of predictions, or of several, a page shows."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ COMPARISONS = {
     "none": "no model right",
 }
 _SAME_CREDIT = 1e-4
+_KEPT_MATCHES = 4
 
 
 def select(lines: Lines, *, show: str, order: str = "file") -> np.ndarray:
@@ -53,7 +56,11 @@ def same_rows(models: Sequence[Lines]) -> SameRows:
 
     An example that a file holds several times is matched by its first line there.
     """
-    common = np.unique(models[0].examples)
+    first_ids = models[0].examples
+    if all(np.array_equal(lines.examples, first_ids) for lines in models[1:]):
+        first = np.sort(np.unique(first_ids, return_index=True)[1])
+        return SameRows(np.repeat(first[:, None], len(models), axis=1), len(first_ids))
+    common = np.unique(first_ids)
     for lines in models[1:]:
         common = np.intersect1d(common, lines.examples)
     columns = []
@@ -62,6 +69,26 @@ def same_rows(models: Sequence[Lines]) -> SameRows:
         columns.append(first[np.searchsorted(examples, common)])
     numbers = np.stack(columns, axis=1) if len(common) else np.zeros((0, len(models)), np.int64)
     return SameRows(numbers[np.argsort(numbers[:, 0], kind="stable")], len(models[0]))
+
+
+class Matches:
+    """The matches that were asked for last, since matching a million rows takes a second."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, ...], tuple[list[Lines], SameRows]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, models: list[Lines]) -> SameRows:
+        """What `same_rows` gives; `models` must be complete."""
+        # Those kept hold their lines, so an id stands for no other.
+        key = tuple(map(id, models))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = (models, same_rows(models))
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT_MATCHES:
+                self._kept.popitem(last=False)
+            return self._kept[key][1]
 
 
 def compare(models: Sequence[Lines], rows: SameRows, *, show: str) -> np.ndarray:
