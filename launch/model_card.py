@@ -68,7 +68,8 @@ def card_of(run: Path, *, step: int, config: ModelConfig, dtype: str) -> str:
 
 
 def _front_matter(trained: Sequence[TrainedTask], config: ModelConfig) -> dict[str, Any]:
-    datasets = sorted({t.dataset.partition("/")[0] for t in trained if t.dataset != UNKNOWN})
+    # Names that the hub knows, as the licence comes from there.
+    datasets = sorted({t.dataset.partition("/")[0] for t in trained if t.licence != UNKNOWN})
     return {
         "library_name": "transformers",
         "pipeline_tag": _PIPELINES.get(family_of(config), _OTHER_PIPELINE),
