@@ -71,7 +71,6 @@ def subjects(shown: Shown) -> "list[Subject]":
         InputError: a folder or file that was named is not there.
     """
     from instrux.studio.mixtures import routes as mixtures
-    from instrux.studio.packed import routes as packed
     from instrux.studio.prompts import routes as prompts
     from instrux.studio.results import routes as results
     from launch.studio_declarations import RegisteredDeclarations
@@ -80,10 +79,18 @@ def subjects(shown: Shown) -> "list[Subject]":
     return [
         prompts.subject(_collections(shown), _own_folder(shown)),
         mixtures.subject(RegisteredDeclarations(shown.module_imports, data_dirs)),
-        *([packed.subject(data_dirs)] if data_dirs else []),
+        *_packed(data_dirs),
         *results.subjects([_folder(path, "--runs") for path in shown.runs or (Path(),)]),
         *_labelling(shown),
     ]
+
+
+def _packed(data_dirs: list[Path]) -> "list[Subject]":
+    if not data_dirs:
+        return []
+    from instrux.studio.packed import routes  # brings Grain
+
+    return [routes.subject(data_dirs)]
 
 
 def _collections(shown: Shown) -> list[str]:
