@@ -74,9 +74,9 @@ def test_a_decoder_scores_the_whole_sentence_without_the_end(params, reader):
     for example, prediction in zip(examples, made, strict=True):
         expected = [
             float(sum(_plain(params, example.inputs, text, end=False)))
-            for text in example.answer_choices
+            for text in example.answer_choices or ()
         ]
-        np.testing.assert_allclose(prediction.scores, expected, atol=1e-3)
+        np.testing.assert_allclose(prediction.scores or (), expected, atol=1e-3)
         assert prediction.credit == pytest.approx(100 * pair_entropy(expected), abs=0.05)
         assert prediction.correct is None
 
