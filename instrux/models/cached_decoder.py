@@ -1,7 +1,8 @@
 """T5's decoder, one position at a time, over inputs that are encoded once.
 
 The keys and values of an input are computed once and never copied, however many targets are
-decoded for it: within attention, its targets stand side by side as one row's queries.
+decoded for it: within attention, its targets stand side by side as one row's queries. For few
+steps on a lone CPU they are not computed at all; see `absorbed_attention`.
 """
 
 from typing import NamedTuple
@@ -9,9 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from instrux.models import attention
+from instrux.models import absorbed_attention, attention
 from instrux.models.attention import attend_heads_first, heads_first
-from instrux.models.encoding import encode_inputs
+from instrux.models.encoding import encode_inputs, on_lone_cpu
 from instrux.models.layers import DecoderLayer
 from instrux.models.parts import Params, unstack
 from instrux.models.t5 import T5
@@ -57,14 +58,26 @@ class CachedDecoder:
         layers = unstack(params["decoder"]["layers"])
         self._layers: list[DecoderLayer] = [model.bind("decoder_layer", layer) for layer in layers]
         encoded = encode_inputs(model, params, encoder_input_tokens)
-        self._encoded = [
-            tuple(map(heads_first, layer.encoder_decoder_attention.keys_values(encoded)))
-            for layer in self._layers
-        ]
+        self._absorbed = on_lone_cpu() and absorbed_attention.pays(
+            model.config, decode_length * copies
+        )
+        self._prepare(encoded)
         self._cross_mask = attention.cross_mask(encoder_input_tokens, None, None)
         bias = model.bind("decoder_bias", params["decoder"]["relpos_bias"])
         self._bias = bias(decode_length, decode_length)
         self.first_tokens = jnp.zeros((self._batch * copies,), jnp.int32)
+
+    def _prepare(self, encoded: jax.Array) -> None:
+        """What each layer's attention to the inputs reads at every step."""
+        layers = [layer.encoder_decoder_attention for layer in self._layers]
+        if self._absorbed:
+            self._inputs = (encoded, encoded.swapaxes(1, 2))
+            self._encoded = [absorbed_attention.step_kernels(layer) for layer in layers]
+        else:
+            self._inputs = ()
+            self._encoded = [
+                tuple(map(heads_first, layer.keys_values(encoded))) for layer in layers
+            ]
 
     def start(self) -> list[LayerCache]:
         """The caches of all layers before the first step."""
@@ -105,12 +118,18 @@ class CachedDecoder:
         """The cross-attention of `[batch * copies, 1, embed]`, to the same shape."""
         queries = layer.cross_queries(x)
         queries = queries.reshape(self._batch, self._copies, *queries.shape[2:])
-        keys, values = encoded
-        attended = attend_heads_first(
-            heads_first(queries), keys, values, bias=None, mask=self._cross_mask
-        )
-        attended = layer.encoder_decoder_attention.project(heads_first(attended))
-        return attended.reshape(x.shape)
+        if isinstance(encoded, absorbed_attention.StepKernels):
+            attended = absorbed_attention.attend_step(
+                queries, encoded, *self._inputs, self._cross_mask
+            )
+        else:
+            keys, values = encoded
+            attended = heads_first(
+                attend_heads_first(
+                    heads_first(queries), keys, values, bias=None, mask=self._cross_mask
+                )
+            )
+        return layer.encoder_decoder_attention.project(attended).reshape(x.shape)
 
 
 def _attend_to_targets(

@@ -19,9 +19,13 @@ def encode_inputs(model: T5, params: Params, encoder_input_tokens: jax.Array) ->
     """
     batch, length = encoder_input_tokens.shape
     rows = math.gcd(batch, max(1, _POSITIONS // length))
-    one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
-    if not one_cpu or rows == batch:
+    if not on_lone_cpu() or rows == batch:
         return model.encode(params, encoder_input_tokens)
     pieces = encoder_input_tokens.reshape(-1, rows, length)
     encoded = jax.lax.map(lambda piece: model.encode(params, piece), pieces)
     return encoded.reshape(batch, length, -1)
+
+
+def on_lone_cpu() -> bool:
+    """Whether this process computes on one CPU device, the only one there is."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1

@@ -4,18 +4,21 @@ import numpy as np
 import pytest
 
 from instrux.errors import InputError
-from instrux.models import decoding, scoring
+from instrux.models import absorbed_attention, decoding, scoring
 from instrux.models.decoding_settings import DecodingSettings
 
 
-def test_cached_steps_give_the_teacher_forced_logits(model, params, batch):
+@pytest.mark.parametrize("absorbed", [True, False])
+def test_cached_steps_give_the_teacher_forced_logits(model, params, batch, absorbed):
     inputs, decoder_inputs = batch["encoder_input_tokens"], batch["decoder_input_tokens"]
     length = decoder_inputs.shape[1]
+    decode_length = length if absorbed else model.config.head_dim
+    assert absorbed_attention.pays(model.config, decode_length) == absorbed
 
     @jax.jit
     def both(params):
         encoded = model.encode(params, inputs)
-        decoder = decoding.CachedDecoder(model, params, inputs, decode_length=length)
+        decoder = decoding.CachedDecoder(model, params, inputs, decode_length=decode_length)
 
         def step(caches, index):
             logits, caches = decoder.step(decoder_inputs[:, index], caches, index)
