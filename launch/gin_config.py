@@ -19,6 +19,7 @@ import gin
 from gin import config as gin_internals
 
 from instrux.errors import InputError, did_you_mean
+from launch.gin_guard import RefusedImportError, without_python_itself
 
 _REQUIRED_MACRO = re.compile(r"(\w+)/macro\.value set to `%gin\.REQUIRED`")
 _UNKNOWN_PARAMETER = re.compile(r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'")
@@ -63,8 +64,8 @@ def parse(
     """Reads gin files, then bindings such as `TRAIN_STEPS=10`, and locks the configuration.
 
     Raises:
-        GinError: a file is missing or malformed, or a binding names a parameter, function or
-            macro that does not exist.
+        GinError: a file is missing or malformed, imports one of Python's own modules, or a
+            binding names a parameter, function or macro that does not exist.
     """
     gin.clear_config()
     for path in [*search, str(folder()), os.getcwd()]:
@@ -77,14 +78,23 @@ def parse(
     # of that name is where the current folder is on Python's path, and fails there.
     del readers[1:]
     try:
-        gin.parse_config_files_and_bindings(
-            [str(find(name)) for name in files], [], finalize_config=False
-        )
-        _check_macros(bindings)
-        gin.parse_config(list(bindings))
+        with without_python_itself():
+            gin.parse_config_files_and_bindings(
+                [str(find(name)) for name in files], [], finalize_config=False
+            )
+            _check_macros(bindings)
+            gin.parse_config(list(bindings))
+        _check_macro_circles()
         gin.finalize()
+    except RefusedImportError as error:
+        said = str(error).splitlines()[0]  # gin adds lines of its own
+        raise GinError(f"in {_where(files, bindings)}: {said}") from error
     except InputError:
         raise
+    except RecursionError as error:
+        raise GinError(
+            f"in {_where(files, bindings)}: a file includes itself, or brackets are nested too deep"
+        ) from error
     except (ValueError, OSError, SyntaxError, ImportError, AttributeError, NameError) as error:
         raise GinError(_one_line(files, bindings, error)) from error
     except tokenize.TokenError as error:
@@ -113,6 +123,27 @@ def _check_macros(bindings: Sequence[str]) -> None:
                 f"binding {binding!r}: the gin files define no macro {match.group(1)!r}."
                 f"{did_you_mean(match.group(1), known)} They define: {', '.join(sorted(known))}."
             )
+
+
+def _check_macro_circles() -> None:
+    # Gin would follow them until Python's stack ends, when the value is first asked for.
+    uses = {
+        scope: {
+            reference.scoped_selector.rpartition("/")[0]
+            for reference in gin_internals.iterate_references(bound)
+            if reference.scoped_selector.endswith("/gin.macro")
+        }
+        for (scope, selector), bound in gin_internals._CONFIG.items()
+        if selector == "gin.macro"
+    }
+    for name in uses:
+        reached, ahead = set(), [name]
+        while ahead:
+            for used in uses.get(ahead.pop(), set()) - reached:
+                reached.add(used)
+                ahead.append(used)
+        if name in reached:
+            raise GinError(f"macro {name!r} is defined by itself; give it a value.")
 
 
 def _macros() -> set[str]:

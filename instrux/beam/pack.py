@@ -156,10 +156,16 @@ def _write_array_record(path: Path, rows: np.ndarray) -> tuple[int, str]:
     # The writer knows local files only: it writes one here, and the bytes go where they belong.
     with tempfile.TemporaryDirectory(prefix="instrux-pack-") as folder:
         local = Path(folder) / path.name
-        writer = ArrayRecordWriter(str(local), WRITER_OPTIONS)
-        for row in rows:
-            writer.write(row.tobytes())
-        writer.close()
+        try:
+            writer = ArrayRecordWriter(str(local), WRITER_OPTIONS)
+            for row in rows:
+                writer.write(row.tobytes())
+            writer.close()
+        except RuntimeError as error:  # its C++ tells a full disk so
+            raise InputError(
+                f"{local}: cannot be written ({str(error).splitlines()[0]}); free that disk, or let"
+                " TMPDIR name a folder on another"
+            ) from error
         with local.open("rb") as file:
             return write_atomically(path, iter(lambda: file.read(_WRITE_BLOCK_BYTES), b""))
 

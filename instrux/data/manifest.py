@@ -22,7 +22,7 @@ from instrux.data.files import (
     write_atomically,
     write_json_atomically,
 )
-from instrux.data.seal import sealed
+from instrux.data.seal import seal_holds, sealed
 from instrux.errors import InputError
 
 __all__ = [
@@ -171,15 +171,20 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Reads a manifest file.
 
     Raises:
-        InputError: there is none, or it is not one.
+        InputError: there is none, it is not one, or it is not as it was written.
     """
     path = as_path(path)
     try:
-        return Manifest.from_json(json.loads(path.read_text()))
+        content = json.loads(path.read_text())
+        if seal_holds(content) is False:
+            raise ValueError("a byte of it changed")
+        return Manifest.from_json(content)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such manifest; run the stage that writes it.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: not a manifest; delete it and run the stage again.") from error
+        raise InputError(
+            f"{path}: not a manifest, or damaged; delete it and run the stage again."
+        ) from error
 
 
 def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

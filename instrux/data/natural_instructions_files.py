@@ -13,11 +13,13 @@ taken out of them, by names of our own making, up to a size.
 import contextlib
 import fcntl
 import hashlib
+import lzma
 import os
 import re
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -36,6 +38,15 @@ _MAX_MEMBERS = 50_000
 _MAX_MEMBER_BYTES = 256 << 20
 _MAX_TOTAL_BYTES = 16 << 30  # the release has some 3 GB
 _BLOCK = 1 << 20
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def release_folder(release: str) -> Path:
@@ -204,7 +215,7 @@ def _unpack_members(archive: Path, folder: Path) -> int:
             count += relative.parts[0] == "tasks"
     except FileExistsError as error:
         raise InputError(f"{archive}: two members are {Path(error.filename).name}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
+    except _BROKEN as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{archive}: a broken archive ({str(error).splitlines()[0]}).") from error

@@ -12,7 +12,7 @@ from typing import Any
 from instrux.data.excluded import read_excluded
 from instrux.data.left_out import LeftOutTask
 from instrux.data.packed_rows import RowLayout
-from instrux.data.seal import sealed
+from instrux.data.seal import seal_holds, sealed
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 
@@ -231,6 +231,8 @@ class PackManifest:
         """
         try:
             content = json.loads(text)
+            if seal_holds(content) is False:
+                raise ValueError("it is damaged: a byte of it changed")
             del content["gap"]
             content.pop("digest", None)
             content["tasks"] = tuple(PackedTask(**task) for task in content["tasks"])

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -176,7 +177,7 @@ def _scan_once(path: str, stamp: tuple[int | None, int | None]) -> _Scan:
         lines: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw  # type: ignore[arg-type]
         try:
             pieces = _cut_at_lines(lines)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path}: cannot be decompressed ({error}).") from error
     if path.endswith(".gz"):  # gzip is read from its start: one piece
         pieces = [(0, pieces[-1][1], sum(piece[2] for piece in pieces))] if pieces else []
@@ -258,7 +259,7 @@ def _parse_json_row(line: bytes) -> Row:
         row = json.loads(line)
     except UnicodeDecodeError as error:
         raise _BadJson(f"not UTF-8 text (byte {error.start} of the line).") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 4,301 digits
         raise _BadJson(f"not valid JSON ({error}).") from error
     if type(row) is dict:
         return row
@@ -328,7 +329,7 @@ def _csv_rows(path: str) -> Iterator[list[str]]:
             for values in reader:
                 if values:
                     yield values
-        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+        except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
             raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from error
 
 

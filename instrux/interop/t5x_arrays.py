@@ -176,6 +176,7 @@ def _reference(spec: Mapping[str, Any], name: str, file: Path) -> ZarrArray:
     folder = file.parent / folder_name
     if (
         folder_name in ("", ".", "..")
+        or "\0" in folder_name
         or Path(folder_name).name != folder_name
         or folder.resolve().parent != file.parent.resolve()
     ):

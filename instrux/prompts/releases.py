@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -209,7 +210,7 @@ def unpack_templates(archive: Path, target: Path) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, "xb") as file:
                     shutil.copyfileobj(source, file)
-    except (tarfile.TarError, EOFError, FileExistsError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise InputError(f"{archive.name}: a broken archive: {error}; fetch it again") from error
 
 

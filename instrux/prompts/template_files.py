@@ -13,6 +13,7 @@ from instrux.prompts.template import Template, TemplateMetadata
 
 FILE_NAME = "templates.yaml"
 _MAX_FILE_BYTES = 16 * 2**20
+_MAX_NESTING = 64
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -103,7 +104,9 @@ def load_yaml(path: Path, *, mapping: MakeMapping = _plain) -> Any:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise TemplateFileError(f"{path}: larger than {_MAX_FILE_BYTES:,} bytes; split it")
-        loader = _TemplateLoader(path.read_bytes(), mapping)
+        content = path.read_bytes()
+        _check_nesting(path, content)
+        loader = _TemplateLoader(content, mapping)
         try:
             return loader.get_single_data()
         finally:
@@ -117,6 +120,17 @@ def load_yaml(path: Path, *, mapping: MakeMapping = _plain) -> Any:
         line = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise TemplateFileError(f"{path}{line}: not a template file: {problem}") from error
+
+
+def _check_nesting(path: Path, content: bytes) -> None:
+    """Refuses what libyaml would take minutes for: its time grows with the square of the depth."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_NESTING:
+            line = event.start_mark.line + 1
+            raise TemplateFileError(f"{path}, line {line}: nested more than {_MAX_NESTING} deep")
 
 
 def _template(path: Path, dataset: str, key: Any, fields: Any) -> Template:

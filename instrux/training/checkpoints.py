@@ -359,9 +359,11 @@ def save_run(model_dir: str | Path, description: RunDescription, params: Any, *,
     description.write(model_dir)
     manager = _manager(model_dir.absolute() / CHECKPOINTS, ocp.CheckpointManagerOptions())
     try:
-        manager.save(
-            step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)), force=True
+        position = Position(0, digests=digests({"params": params}))
+        args = ocp.args.Composite(
+            params=ocp.args.StandardSave(params), position=ocp.args.JsonSave(position.to_json())
         )
+        manager.save(step, args=args, force=True)
         manager.wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(

@@ -16,6 +16,7 @@ from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.packed_manifest import PackedTask, PackManifest
 from instrux.data.packed_rows import RowLayout, model_features, rows_from_records
 from instrux.data.sampling import TaskSample
+from instrux.data.seal import sealed
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 
@@ -291,7 +292,7 @@ def test_another_format_is_told(copy):
     path = copy / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["settings"]["format"] = 999
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))
     assert "packed in format 999" in one_line_error(copy)
 
 
