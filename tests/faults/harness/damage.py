@@ -383,5 +383,12 @@ FORMATS = [
 def kinds() -> list[Kind]:
     """Damage to each format."""
     return [
-        Kind("Damaged files", format.name, format.attempt, (TASK, NATURAL)) for format in FORMATS
+        Kind(
+            "Damaged files",
+            format.name,
+            format.attempt,
+            (TASK, NATURAL),
+            prepare=functools.partial(_sound, format),
+        )
+        for format in FORMATS
     ]

@@ -48,6 +48,7 @@ class Kind:
             refusal, any other exception as a fault.
         names: what a refusal must name, besides the folder.
         costly: whether a trial takes seconds.
+        prepare: makes what the trials share, before their time counts.
     """
 
     group: str
@@ -55,6 +56,7 @@ class Kind:
     attempt: Callable[[random.Random, Path], Outcome]
     names: tuple[str, ...] = ()
     costly: bool = False
+    prepare: Callable[[], object] = int
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def run(kind: Kind, seed: int) -> Result:
     os.environ[CANARY] = str(canary)
     os.environ["INSTRUX_CACHE"] = str(folder / "cache_folder")
     try:
+        kind.prepare()
         outcome = _attempted(kind, seed, folder)
         if canary.exists():
             outcome = Result(kind, seed, Outcome.FAULT, "hostile code ran")
