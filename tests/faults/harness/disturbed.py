@@ -97,7 +97,7 @@ def _children(pid: int) -> list[int]:
 def worker_killed(draw: random.Random, folder: Path) -> Outcome:
     """Kills one of two worker processes; the job may fail or go on, but not hang or lie."""
     process = _started(folder, "--direct_num_workers=2")
-    deadline = time.monotonic() + 50
+    deadline = time.monotonic() + 200
     try:
         while not (workers := _children(process.pid)) and process.poll() is None:
             time.sleep(0.01)

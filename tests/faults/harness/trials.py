@@ -14,7 +14,7 @@ from pathlib import Path
 
 from instrux.errors import InputError
 
-HANGS_AFTER_SECS = 60
+HANGS_AFTER_SECS = 300  # of the clock: on a starved machine importing alone takes a minute
 CANARY = "INSTRUX_CANARY"
 """Environment variable that names a file which hostile code would make."""
 
