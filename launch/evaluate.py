@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
@@ -124,10 +125,15 @@ def evaluate(
             raise InputError("evaluate: `checkpoint` is one checkpoint; evaluate it alone.")
         registered = declarations.tasks_of(mixtures, module_imports)
 
-        each = arguments | {"tasks": [*tasks, *registered], "mixtures": (), "follow": None}
+        each: dict[str, Any] = arguments | {
+            "tasks": [*tasks, *registered],
+            "mixtures": (),
+            "follow": None,
+        }
+        del each["step"]
 
         def of_step(number: int) -> EvaluateResult:
-            return evaluate(**(each | {"step": number}))
+            return evaluate(step=number, **each)
 
         if follow is None:
             return each_kept(model_dir, of_step)

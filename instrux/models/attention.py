@@ -82,7 +82,7 @@ def attend(
     implementation = choose(
         implementation,
         dtype=queries.dtype,
-        heads_and_width=queries.shape[2:],
+        heads_and_width=(queries.shape[2], queries.shape[3]),
         lengths=(queries.shape[1], keys.shape[1]),
     )
     if implementation == "pallas":  # a mask that is no `Segments`, as a prefix's
@@ -159,7 +159,7 @@ def _attend_backward(by_row: bool, residuals, cotangent):
 
         def body(by_bias, row):
             row, row_mask = _one_row(row, mask)
-            *gradients, of_row = of(*row, row_mask)
+            *gradients, of_row = of(*row, mask=row_mask)
             by_bias = None if by_bias is None else by_bias + of_row
             return by_bias, [array[0] for array in gradients]
 
@@ -299,7 +299,9 @@ def _attend_fused(
     )
     function = functools.partial(flash_attention, shape=shape)
     arrays = (
-        *map(heads_first, (queries, keys, values)),
+        heads_first(queries),
+        heads_first(keys),
+        heads_first(values),
         None if bias is None else bias.table,
         segments.queries,
         segments.keys,

@@ -70,11 +70,11 @@ class CachedDecoder:
     def _prepare(self, encoded: jax.Array) -> None:
         """What each layer's attention to the inputs reads at every step."""
         layers = [layer.encoder_decoder_attention for layer in self._layers]
+        self._inputs: tuple[jax.Array, ...] = ()
         if self._absorbed:
             self._inputs = (encoded, encoded.swapaxes(1, 2))
             self._encoded = [absorbed_attention.step_kernels(layer) for layer in layers]
         else:
-            self._inputs = ()
             self._encoded = [
                 tuple(map(heads_first, layer.keys_values(encoded))) for layer in layers
             ]
@@ -119,8 +119,9 @@ class CachedDecoder:
         queries = layer.cross_queries(x)
         queries = queries.reshape(self._batch, self._copies, *queries.shape[2:])
         if isinstance(encoded, absorbed_attention.StepKernels):
+            inputs, transposed = self._inputs
             attended = absorbed_attention.attend_step(
-                queries, encoded, *self._inputs, self._cross_mask
+                queries, encoded, inputs, transposed, self._cross_mask
             )
         else:
             keys, values = encoded

@@ -295,7 +295,7 @@ def _block_logits(
     return jnp.where(seen, logits, _MASKED), seen
 
 
-def _distances(block_shape: tuple[int, int], q_start, k_start) -> jax.Array:
+def _distances(block_shape: tuple[int, ...], q_start, k_start) -> jax.Array:
     """Key position less query position, int32."""
     queries = q_start + jax.lax.broadcasted_iota(jnp.int32, block_shape, 0)
     return k_start + jax.lax.broadcasted_iota(jnp.int32, block_shape, 1) - queries

@@ -93,7 +93,9 @@ def test_a_reference_is_resolved_on_the_driver(tmp_path):
     resolved = by_reference.resolve()
     assert resolved.render({"a": 1, "b": 2}, ID).targets == "2"
     assert resolved.resolve() is resolved
-    assert dataclasses.replace(resolved, template=reference) == by_reference
+    assert resolved.template_release == str(tmp_path)
+    unresolved = dataclasses.replace(resolved, template=reference, template_release="")
+    assert unresolved == by_reference
 
 
 def test_a_task_travels():
