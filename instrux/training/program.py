@@ -169,7 +169,10 @@ class Program:
             for name, leaf in batch.items()
         }
         with meshes.activate(self.mesh):
-            return self._step.lower(self.abstract_state, placed).compile()
+            lowered = self._step.lower(
+                self.abstract_state, placed, jax.ShapeDtypeStruct((), jnp.float32), self._base
+            )
+            return lowered.compile()
 
     def evaluate(self, params: Any, batch: Mapping[str, np.ndarray]) -> losses.Loss:
         """Dispatches the loss of one batch without dropout; sums."""
