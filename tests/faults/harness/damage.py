@@ -1,5 +1,6 @@
 """Damaged files: each format is written once, damaged in a copy, and read by what reads it."""
 
+import atexit
 import functools
 import gzip
 import json
@@ -16,14 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from instrux.data.artefact_checks import problems_of
-from instrux.data.artefacts import find_artefacts
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.rendered import RenderedSplit
 from instrux.data.sources import JsonLinesSource
 from instrux.data.vocabularies import VocabularySpec
-from instrux.errors import InputError
 from instrux.interop.parameters import Weights, parameters
 from instrux.interop.safetensors_files import SafetensorsWriter, stored_tensors
 from instrux.interop.t5x import T5XCheckpoint, write_checkpoint
@@ -96,6 +94,7 @@ class Format:
 @functools.cache
 def _sound(format: Format) -> tuple[Path, Any]:
     folder = Path(tempfile.mkdtemp(prefix="instrux-sound-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with quiet():
         format.make(folder)
     return folder, format.read(folder)
@@ -166,14 +165,6 @@ def read_packed(folder: Path) -> Any:
     """Reads all rows of a packed set, and what its manifest says."""
     data = PackedDataset(packed_settings().folder(folder))
     return [json.loads(data.manifest.to_json()), data.rows(np.arange(len(data)))]
-
-
-def verified(folder: Path) -> Any:
-    """Checks a folder as `instrux verify` does; a problem is refused like an InputError."""
-    for artefact in find_artefacts(folder):
-        for problem in problems_of(artefact):
-            raise InputError(str(problem))
-    return "sound"
 
 
 # --- Checkpoints -----------------------------------------------------------------------------------
