@@ -140,6 +140,9 @@ def _extra(name: str) -> Finding:
 def missing_of_extra(name: str) -> list[str]:
     """Gives what an extra of Instrux asks for and is not installed."""
     try:
+        declared = importlib.metadata.metadata("instrux").get_all("Provides-Extra") or []
+        if name not in declared:  # an installation from the checkout, older than the extra
+            return ["its declaration, as instrux was installed before it had this extra"]
         base = set(map(str, _requirements("instrux", extra="")))
         wanted = [r for r in _requirements("instrux", extra=name) if str(r) not in base]
     except importlib.metadata.PackageNotFoundError:

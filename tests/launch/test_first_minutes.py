@@ -98,6 +98,10 @@ def test_doctor_looks_for_every_extra_there_is():
     assert set(project["optional-dependencies"]) - {"cuda", "tpu"} <= found
 
 
+def test_doctor_calls_no_extra_installed_that_the_installation_does_not_know():
+    assert "before it had this extra" in doctor.missing_of_extra("of_next_year")[0]
+
+
 def test_doctor_tells_a_mirror_that_is_no_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("INSTRUX_MIRROR", str(tmp_path))
     assert _found(offline=True)["mirror"].ready
