@@ -17,7 +17,7 @@ from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
 
-_PARAMETERS_WORTH_MORE_SHAPES = 20_000_000
+PARAMETERS_WORTH_MORE_SHAPES = 20_000_000
 """From so many parameters on, the positions that finer lengths spare cost more than compiling."""
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
 _Batch = TypeVar("_Batch", bound=InputsBatch)
@@ -124,7 +124,7 @@ class Reader:
         self._model = model
         self._prompt = adapters.prompt_ids(model.config)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-        self._length_steps = 8 if parameters >= _PARAMETERS_WORTH_MORE_SHAPES else 2
+        self._length_steps = 8 if parameters >= PARAMETERS_WORTH_MORE_SHAPES else 2
         # A decoder reads an empty prompt as its `bos_id` alone; an encoder must have a token.
         self._empty = 0 if isinstance(model, DecoderOnly) else vocabulary.eos_id
 
@@ -165,6 +165,7 @@ class Reader:
             inputs_length=self.settings.inputs_length + len(self._prompt),
             choice_length=self.settings.targets_length,
             eos_id=self._empty,
+            length_steps=self._length_steps,
         )
         for batch, found in self._pipelined(
             batches,
@@ -214,6 +215,7 @@ class Reader:
             batch_size=self.settings.batch_size,
             inputs_length=self.settings.inputs_length + len(self._prompt),
             eos_id=self._empty,
+            length_steps=self._length_steps,
         )
         for batch, found in self._pipelined(
             batches, lambda batch: self._decode(batch, given, scored=scored)

@@ -14,6 +14,7 @@ from instrux.data.tfrecord import write_records
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation import evaluate as evaluation
+from instrux.evaluation import reader as reading
 from instrux.evaluation.evaluate import EvaluationSettings, evaluate_task, evaluate_tasks
 from instrux.evaluation.predictions import read_predictions
 from instrux.evaluation.reader import Reader, ReadingSettings
@@ -224,6 +225,17 @@ def test_padding_is_measured(reader, tmp_path):
     # A batch of 4 x 32 positions of inputs, of which 4 bytes; 4 x 2 rows of choices of 4, of which
     # two choices of 3 bytes and the end: 12 tokens in 160 positions.
     assert result.padding_share == 1 - 12 / 160
+
+
+def test_inputs_of_a_large_model_are_padded_less(params, monkeypatch):
+    settings = dataclasses.replace(READING, inputs_length=128)
+    small = Reader(MODEL, params, VOCABULARY, settings)
+    monkeypatch.setattr(reading, "PARAMETERS_WORTH_MORE_SHAPES", 1)
+    large = Reader(MODEL, params, VOCABULARY, settings)
+    scores = [each.rank([[5] * 70], [("yes", "no.")])[0] for each in (small, large)]
+    # A batch of 4 x 96 positions of inputs against 4 x 72; 4 x 2 rows of choices of 4.
+    assert (small.positions, large.positions) == (4 * 96 + 32, 4 * 72 + 32)
+    np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
 def test_fixed_choices_give_classification_metrics(tmp_path):
