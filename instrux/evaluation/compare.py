@@ -15,6 +15,7 @@ from instrux.evaluation.results import Interval
 from instrux.evaluation.runs import (
     INSTRUCTIONS,
     NO_INSTRUCTIONS,
+    UNTUNED,
     EvaluatedRun,
     joined_sweeps,
 )
@@ -113,8 +114,15 @@ class Comparison:
 
     @property
     def reference(self) -> ArmScore | None:
-        """The arm trained without instructions, if there is one."""
-        return next((s for s in self.scores[1:] if s.arm.role == NO_INSTRUCTIONS), None)
+        """The arm trained without instructions, or else the untuned one, if there is one.
+
+        An untuned one counts where it stands where the main arm does, such as at the same size.
+        """
+        for score in self.scores[1:]:
+            if score.arm.role == NO_INSTRUCTIONS:
+                return score
+        untuned = (s for s in self.scores[1:] if s.arm.role == UNTUNED)
+        return next((s for s in untuned if s.arm.point == self.main.arm.point), None)
 
 
 def arms(runs: Sequence[EvaluatedRun]) -> list[Arm]:

@@ -83,6 +83,9 @@ class EvaluationSettings:
             reading.pop("stop", None)
         if reading.get("score_end", True):
             reading.pop("score_end", None)
+        of_classes = metrics.OF_CLASSES.intersection(task.about.metrics)
+        if of_classes and not task.about.answer_choices:
+            reading["of_classes"] = True  # ranked answers once had none of these metrics
         content = {
             **dataclasses.asdict(self),
             "model_dir": "",
@@ -205,7 +208,8 @@ def evaluate_task(
         task_metrics = (PAIR_ENTROPY,)
         predictions = entropy_predictions(examples, inputs, reader, on_done)
     elif ranked:
-        task_metrics = metrics.resolve_metrics(["accuracy"])
+        declared = [name for name in task.about.metrics if name in metrics.OF_CLASSES]
+        task_metrics = metrics.resolve_metrics(["accuracy", *declared])
         predictions = _ranked(examples, inputs, reader, on_done)
     else:
         task_metrics = metrics.resolve_metrics(task.about.metrics)

@@ -218,6 +218,26 @@ def _class_f1(kind: str, predicted: Sequence[str], expected: Sequence[str]) -> f
     return 200.0 * hits / (predicted.count(kind) + expected.count(kind))
 
 
+_YES = frozenset({"yes", "right."})  # FLAN's options, and those of its continuations of MultiRC
+
+
+def answer_f1(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """F1 of the answer `yes`, where answers are yes or no, in percent.
+
+    MultiRC's F1 over all answers (SuperGLUE, arXiv 1905.00537, section 3) and the F1 of MRPC and QQP
+    (GLUE). A prediction that is neither counts as the wrong one, as in T5's evaluation.
+    """
+    expected = [bool(_YES.intersection(group)) for group in references]
+    classes = _YES.union(*references)
+    predicted = [
+        prediction in _YES if prediction in classes else not yes
+        for prediction, yes in zip(predictions, expected, strict=True)
+    ]
+    hits = sum(p and e for p, e in zip(predicted, expected, strict=True))
+    total = sum(predicted) + sum(expected)
+    return 200.0 * hits / total if total else 0.0
+
+
 def area_under_curve(scores: Sequence[float], positive: Sequence[bool]) -> float:
     """Area under the ROC curve in percent: how often a positive outscores a negative.
 
@@ -279,6 +299,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("pronoun_referent", pronoun_referent, right_or_wrong=True),
         Metric("pair_entropy"),  # of log-probabilities, not of texts: `pair_entropy.py`
         Metric("f1_macro", None, f1_macro),
+        Metric("answer_f1", None, answer_f1),
         Metric("pearson", None, _correlation(by_rank=False)),
         Metric("spearman", None, _correlation(by_rank=True)),
         # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script), and
@@ -292,6 +313,9 @@ METRICS: Mapping[str, Metric] = {
 
 NO_QUALITY = frozenset({"distinct_2", "pair_entropy"})
 """Metrics of which more is not better, nor less: no verdict speaks of them."""
+
+OF_CLASSES = frozenset({"f1_macro", "answer_f1"})
+"""Metrics of answers that are classes, which have a meaning where choices are ranked, too."""
 
 REFERENCE_FREE = frozenset({"distinct_2"})
 """Metrics that look at the prediction alone: no baseline has a meaning beside them."""

@@ -34,6 +34,8 @@ PUBLISHED_COLUMNS = (
     ("FLAN 137B", "best dev"),
     ("FLAN 137B", "few-shot best dev"),
 )
+WHOLE_SET_METRICS = ("answer_f1", "bleu")
+"""Metrics of the paper's tables that no example has for itself; they get rows of their own."""
 _ROW_HEIGHT = 0.3
 
 
@@ -65,7 +67,7 @@ class FlanRow:
         metric: what is measured.
         num_templates: templates that ask for the usual answer.
         num_rows: test rows.
-        baseline: what no understanding gets.
+        baseline: what no understanding gets; None where that was not computed.
         arms: one an arm; None where it was not evaluated.
         published: one for each of `PUBLISHED_COLUMNS`; None where there is no confirmed figure.
         is_mean: whether it is a cluster's mean.
@@ -76,7 +78,7 @@ class FlanRow:
     metric: str
     num_templates: int
     num_rows: int
-    baseline: float
+    baseline: float | None
     arms: tuple[TemplateScores | None, ...]
     published: tuple[PublishedFlan | None, ...]
     is_mean: bool = False
@@ -93,6 +95,11 @@ class FlanRow:
             best = ABSENT if scores.best_dev is None else percent(scores.best_dev)
             made.append((percent(scores.mean) + spread, best))
         return made
+
+    @property
+    def baseline_cell(self) -> str:
+        """The baseline as text."""
+        return ABSENT if self.baseline is None else f"{self.baseline:.1f}"
 
     @property
     def published_cells(self) -> list[tuple[str, str]]:
@@ -140,7 +147,8 @@ class FlanSection:
         )
         for row in self.rows:
             name = "(mean)" if row.is_mean else row.name
-            first = [row.cluster, name, row.metric, row.num_templates, row.num_rows, row.baseline]
+            baseline = "" if row.baseline is None else row.baseline
+            first = [row.cluster, name, row.metric, row.num_templates, row.num_rows, baseline]
             writer.writerow(
                 first
                 + [value for scores in row.arms for value in _csv_values(scores)]
@@ -162,7 +170,7 @@ def flan_section(arms: Sequence[Arm]) -> FlanSection | None:
         return None
     datasets = _datasets(arms)
     rows: list[FlanRow] = []
-    for cluster in dict.fromkeys(cluster for cluster, _, _ in datasets):
+    for cluster in dict.fromkeys(cluster for cluster, *_ in datasets):
         own = [_row(arms, *each) for each in datasets if each[0] == cluster]
         rows += own
         rows += _means(cluster, own)
@@ -176,30 +184,41 @@ def flan_section(arms: Sequence[Arm]) -> FlanSection | None:
     )
 
 
-def _datasets(arms: Sequence[Arm]) -> list[tuple[str, str, str]]:
-    """(cluster, dataset, headline metric) of everything evaluated, clusters together."""
+def _datasets(arms: Sequence[Arm]) -> list[tuple[str, str, str, str]]:
+    """(cluster, dataset, headline metric, metric of the row) of all evaluated, clusters together."""
     found = dict.fromkeys(
-        (cell.cluster, cell.dataset, cell.metric)
+        (cell.cluster, cell.dataset, cell.metric, metric)
         for arm in arms
         for run in arm.runs
         for cell in run.cells.values()
+        for metric in (cell.metric, *_whole_set_metrics(cell.results))
     )
-    order = list(dict.fromkeys(cluster for cluster, _, _ in found))
+    order = list(dict.fromkeys(cluster for cluster, *_ in found))
     return sorted(found, key=lambda each: order.index(each[0]))
 
 
-def _row(arms: Sequence[Arm], cluster: str, dataset: str, metric: str) -> FlanRow:
-    by_arm = [[_results(run, dataset, metric) for run in arm.runs] for arm in arms]
+def _whole_set_metrics(results: Sequence[TaskResult]) -> list[str]:
+    asked = [result for result in results if result.original_task]
+    return [
+        metric
+        for metric in WHOLE_SET_METRICS
+        if asked and all(metric in result.metrics for result in asked)
+    ]
+
+
+def _row(arms: Sequence[Arm], cluster: str, dataset: str, headline: str, metric: str) -> FlanRow:
+    by_arm = [[_results(run, dataset, headline) for run in arm.runs] for arm in arms]
     present = next(results for runs in by_arm for results in runs if results)
+    baseline = float(np.mean([result.baseline for result in present]))
     return FlanRow(
         name=dataset,
         cluster=cluster,
         metric=metric,
         num_templates=len(present),
         num_rows=max(result.num_examples for result in present),
-        baseline=float(np.mean([result.baseline for result in present])),
+        baseline=baseline if metric == headline else None,
         arms=tuple(
-            _scores(list(zip(arm.runs, runs, strict=True)))
+            _scores(list(zip(arm.runs, runs, strict=True)), metric)
             for arm, runs in zip(arms, by_arm, strict=True)
         ),
         published=tuple(_published(dataset, metric, *column) for column in PUBLISHED_COLUMNS),
@@ -216,27 +235,35 @@ def _results(run: EvaluatedRun, dataset: str, metric: str) -> list[TaskResult]:
     ]
 
 
-def _scores(runs: Sequence[tuple[EvaluatedRun, list[TaskResult]]]) -> TemplateScores | None:
+def _scores(
+    runs: Sequence[tuple[EvaluatedRun, list[TaskResult]]], metric: str
+) -> TemplateScores | None:
     runs = [(run, results) for run, results in runs if results]
     if not runs:
         return None
-    chosen = [_chosen(run, results) for run, results in runs]
+    chosen = [_chosen(run, results, metric) for run, results in runs]
     known = [each for each in chosen if each is not None]
-    scores = [[result.score for result in results] for _, results in runs]
+    scores = [[_value(result, metric) for result in results] for _, results in runs]
     several = all(len(each) > 1 for each in scores)
     return TemplateScores(
         mean=float(np.mean([np.mean(each) for each in scores])),
         deviation=float(np.mean([np.std(each, ddof=1) for each in scores])) if several else None,
-        best_dev=float(np.mean([each.score for each in known]))
+        best_dev=float(np.mean([_value(each, metric) for each in known]))
         if len(known) == len(runs)
         else None,
         chosen=tuple(each.task for each in known),
     )
 
 
-def _chosen(run: EvaluatedRun, results: Sequence[TaskResult]) -> TaskResult | None:
+def _value(result: TaskResult, metric: str) -> float:
+    """A metric's value, not a number where the task was evaluated without it."""
+    return result.score if metric == result.metric else result.metrics.get(metric, float("nan"))
+
+
+def _chosen(run: EvaluatedRun, results: Sequence[TaskResult], metric: str) -> TaskResult | None:
     """The result of the template that is best on the dev rows, the first of equals."""
-    dev = {each.task: each.score for each in run.dev.tasks if each.num_examples} if run.dev else {}
+    asked_of = [each for each in run.dev.tasks if each.num_examples] if run.dev else []
+    dev = {each.task: _value(each, metric) for each in asked_of}
     asked = [result for result in results if result.task in dev]
     return max(asked, key=lambda result: dev[result.task]) if asked else None
 
@@ -265,13 +292,14 @@ def _means(cluster: str, rows: Sequence[FlanRow]) -> list[FlanRow]:
 
 
 def _mean_row(cluster: str, metric: str, rows: Sequence[FlanRow]) -> FlanRow:
+    baselines = [row.baseline for row in rows if row.baseline is not None]
     return FlanRow(
         name=f"mean of {len(rows)}",
         cluster=cluster,
         metric=metric,
         num_templates=sum(row.num_templates for row in rows),
         num_rows=sum(row.num_rows for row in rows),
-        baseline=float(np.mean([row.baseline for row in rows])),
+        baseline=float(np.mean(baselines)) if len(baselines) == len(rows) else None,
         arms=tuple(
             _mean_scores(scores) for scores in zip(*(row.arms for row in rows), strict=True)
         ),
@@ -308,15 +336,22 @@ def _drawing(rows: Sequence[FlanRow], arms: Sequence[Arm]) -> Drawing:
         axes.grid(axis="x")
         figure.legend(handles=_handles(axes, arms), loc="outside lower center", ncols=3)
 
-    said = "; ".join(f"{row.name}: {', '.join(mean for mean, _ in row.own_cells)}" for row in shown)
+    said = "; ".join(
+        f"{_named(row)}: {', '.join(mean for mean, _ in row.own_cells)}" for row in shown
+    )
     alt = f"FLAN's table, a row a dataset, by cluster; mean over templates. {said}."
     height = 1.5 + _ROW_HEIGHT * (len(shown) + len({row.cluster for row in shown}))
     return draw("flan", alt, paint, width=8.5, height=height)
 
 
+def _named(row: FlanRow) -> str:
+    return f"{row.name}, {row.metric}" if row.metric in WHOLE_SET_METRICS else row.name
+
+
 def _paint_row(axes: Axes, row: FlanRow, number: int) -> None:
     step = 0.6 / max(1, len(row.arms))
-    axes.plot([row.baseline], [number], ls="", marker="|", ms=12, mew=1.5, color=MUTED)
+    if row.baseline is not None:
+        axes.plot([row.baseline], [number], ls="", marker="|", ms=12, mew=1.5, color=MUTED)
     for place, scores in enumerate(row.arms):
         if scores is None:
             continue
@@ -341,7 +376,7 @@ def _paint_row(axes: Axes, row: FlanRow, number: int) -> None:
 
 
 def _label_rows(axes: Axes, rows: Sequence[FlanRow]) -> None:
-    axes.set_yticks(range(len(rows)), [plain(row.name) for row in rows])
+    axes.set_yticks(range(len(rows)), [plain(_named(row)) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     for number, row in enumerate(rows):
         first = number == 0 or rows[number - 1].cluster != row.cluster

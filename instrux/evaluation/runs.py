@@ -22,6 +22,7 @@ from instrux.evaluation.results import FILE_NAME, EvaluationResults, read_result
 
 INSTRUCTIONS = "instructions"
 NO_INSTRUCTIONS = "no instructions"
+UNTUNED = "untuned"
 PROMPTS_AXIS = "training prompts a task"
 
 
@@ -44,7 +45,7 @@ class RunForReport:
         seed: its training seed. Runs that differ in nothing but this are shown as one, with the
             spread over seeds.
         role: `instructions` for what the report is about, `no instructions` for what it is
-            compared with; anything else is shown beside them.
+            compared with, or where there is none `untuned`; anything else is shown beside them.
         evaluation: the evaluation's name: the folder under `model_dir`.
         part_of: name of a sweep over clusters, of which each part was evaluated on what it had not
             seen. The parts with this name and a seed are shown as one run.

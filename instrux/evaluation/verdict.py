@@ -11,7 +11,7 @@ from instrux.evaluation.bootstrap import REPLICATES
 from instrux.evaluation.compare import ArmScore, Comparison, Estimate, point_name
 from instrux.evaluation.metrics import NO_QUALITY
 from instrux.evaluation.results import Interval
-from instrux.evaluation.runs import INSTRUCTIONS
+from instrux.evaluation.runs import INSTRUCTIONS, NO_INSTRUCTIONS, UNTUNED
 
 GAIN, LOSS, UNCLEAR = "gain", "loss", "unclear"
 
@@ -70,7 +70,7 @@ def judge(comparisons: Sequence[Comparison]) -> Verdict:
 
 
 def outcome(comparison: Comparison) -> str:
-    """Whether the main arm beats the one without instructions, or else what no understanding gets."""
+    """Whether the main arm beats its reference, or else what no understanding gets."""
     reference = comparison.reference
     if reference is not None and reference.lead is not None:
         return _sign(reference.lead.interval, 0.0)
@@ -126,6 +126,12 @@ def group_name(group: str) -> str:
     return f"the {group}" if group.endswith(("cluster", "set", "task", "dataset")) else group
 
 
+_SAME = {
+    NO_INSTRUCTIONS: "the same model trained without instructions",
+    UNTUNED: "the same model untuned",
+}
+
+
 def sentence(comparison: Comparison) -> str:
     """The numbers of one group in one sentence."""
     main, reference, metric = comparison.main, comparison.reference, comparison.metric
@@ -138,7 +144,7 @@ def sentence(comparison: Comparison) -> str:
     )
     if reference is None or reference.lead is None:
         return f"{text}."
-    same = "the same model trained without instructions"
+    same = _SAME[reference.arm.role]
     return (
         f"{text}, {same} {_with_interval(reference.score, metric, short=True)}."
         f" Difference: {_points(reference.lead, metric)}."

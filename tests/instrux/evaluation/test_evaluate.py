@@ -250,6 +250,15 @@ def test_fixed_choices_give_classification_metrics(tmp_path):
     assert result.metrics["auc"] == 50
 
 
+def test_a_task_names_metrics_of_classes_for_ranked_answers_too(tmp_path):
+    examples = [_example(i, "q", t, ("no", "yes")) for i, t in enumerate(["yes", "yes", "no"])]
+    _render(tmp_path, "t", examples, metrics=["accuracy", "answer_f1"])
+    task = select_tasks(tmp_path, ["t"], split="validation")[0]
+    result, _ = evaluate_task(task, _FixedReader([[-2, -1], [-1, -2], [-3, -1]]))
+    # predicted yes, no, yes: two say yes, two are, one of them is among both
+    assert (result.metric, result.metrics["answer_f1"]) == ("accuracy", 50.0)
+
+
 def test_scores_that_are_no_numbers_are_told(tmp_path):
     _render(tmp_path, "t", [_example(0, "q", "a", ("a", "b"))])
     task = select_tasks(tmp_path, ["t"], split="validation")[0]

@@ -80,6 +80,57 @@ def test_a_cluster_of_several_datasets_has_a_mean(part):
     assert rows[2].is_mean and rows[2].arms[0].mean == 75.0 and rows[2].arms[0].best_dev == 50.0
 
 
+def test_multircs_f1_has_a_row_of_its_own_and_its_published_figure(make_run, made_task, tmp_path):
+    tasks = [
+        made_task(
+            "super_glue/multirc",
+            f"type_{n}",
+            GROUP,
+            1.0,
+            "reading_comprehension",
+            options={"metrics": {"accuracy": 100.0, "answer_f1": f1}},
+        )
+        for n, f1 in enumerate((40.0, 60.0))
+    ]
+    run = make_run("a", tasks, dev="dev")
+    test = read_results(tmp_path / "a" / "eval" / "10" / "results.json")
+    dev = [
+        dataclasses.replace(task, metrics={"accuracy": accuracy, "answer_f1": f1})
+        for task, accuracy, f1 in zip(test.tasks, (90.0, 10.0), (20.0, 30.0), strict=True)
+    ]
+    dev = dataclasses.replace(test, tasks=tuple(dev), summaries=())
+    write_results(tmp_path / "a" / "dev" / "10" / "results.json", dev)
+    accuracy, f1 = flan_section(arms([read_run(run)])).rows
+    assert (accuracy.metric, accuracy.published) == ("accuracy", (None,) * 5)
+    assert (f1.metric, f1.arms[0].mean, f1.baseline_cell) == ("answer_f1", 50.0, "–")
+    # The second template is better on the dev rows by F1.
+    assert (f1.arms[0].best_dev, f1.arms[0].chosen) == (60.0, ("super_glue/multirc_type_1",))
+    assert f1.published_cells[2] == ("74.5", "chk1")
+
+
+def test_a_tuned_model_is_held_against_the_untuned_one(make_run, made_task):
+    runs = [
+        make_run(
+            f"{role} {dataset} {seed}",
+            [made_task(dataset, "bare", GROUP, share, num_examples=200)],
+            role=role,
+            part_of=role,
+            seed=seed,
+        )
+        for role, share in (("instructions", 0.9), ("untuned", 0.6))
+        for dataset in ("super_glue/rte", "super_glue/cb")
+        for seed in (0, 1)
+    ]
+    report = build_report([read_run(run) for run in runs], title="t")
+    assert [(arm.name, len(arm.runs)) for arm in report.arms] == [
+        ("instruction-tuned", 2),
+        ("untuned", 2),
+    ]
+    assert report.verdict.outcome == "gain"
+    assert report.verdict.headline.startswith("Instruction tuning worked")
+    assert "the same model untuned" in report.verdict.groups[0].sentence
+
+
 def test_seeds_of_a_sweep_are_one_arm(part):
     runs = [
         part(f"{seed}", "super_glue/rte", "entailment", right, (1.0, 2.0), seed=seed)

@@ -74,6 +74,16 @@ def test_macro_f1_by_hand():
     )
 
 
+def test_f1_of_the_answer_yes_by_hand():
+    predictions, references = ["yes", "no", "yes", "maybe"], [["yes"], ["yes"], ["no"], ["no"]]
+    # "maybe" counts as yes, the wrong one: three said yes, two are, one of them is among both.
+    assert METRICS["answer_f1"].score(predictions, references) == 100 * 2 * 1 / (3 + 2)
+    assert METRICS["answer_f1"].score(["right.", "wrong."], [["right."], ["right."]]) == (
+        pytest.approx(200 / 3)
+    )
+    assert METRICS["answer_f1"].score(["no"], [["no"]]) == 0.0
+
+
 def test_area_under_the_curve_counts_ties_as_half():
     # positives 3, 1; negatives 1, 0: 3>1, 3>0, 1=1, 1>0: 3.5 of 4
     assert metrics.area_under_curve([3, 1, 1, 0], [True, True, False, False]) == 87.5
