@@ -123,6 +123,7 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         seed=options.seed,
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
+        leave_out_emptied=options.leave_out_emptied,
         exclude=tuple(options.exclude),
         one_example_a_row=options.one_example_a_row,
     )
@@ -169,6 +170,7 @@ def _export(options: argparse.Namespace, rest: list[str]) -> int:
         shard_size=options.shard_size,
         leave_out=tuple(options.leave_out),
         leave_out_missing=options.leave_out_missing,
+        leave_out_emptied=options.leave_out_emptied,
         exclude=tuple(options.exclude),
     )
     result = stages.export(

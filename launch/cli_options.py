@@ -40,13 +40,18 @@ def add_leave_out(command: argparse.ArgumentParser) -> None:
 
 
 def add_exclude(command: argparse.ArgumentParser) -> None:
-    """Adds --exclude."""
+    """Adds --exclude and --leave_out_emptied."""
     command.add_argument(
         "--exclude",
         action="append",
         default=[],
         help="list of rows to leave out, JSON lines with task and example_id, such as `instrux "
         "audit` writes; may be repeated",
+    )
+    command.add_argument(
+        "--leave_out_emptied",
+        action="store_true",
+        help="leave out tasks all of whose rows are excluded, told with the share that is lost",
     )
 
 

@@ -81,6 +81,7 @@ def pack_settings(
     inputs_eos: bool = False,
     leave_out: Sequence[str] = (),
     leave_out_missing: bool = False,
+    leave_out_emptied: bool = False,
     exclude: Sequence[str] = (),
     one_example_a_row: bool = False,
 ) -> PackSettings:
@@ -100,6 +101,7 @@ def pack_settings(
         inputs_eos=inputs_eos,
         leave_out=tuple(leave_out),
         leave_out_missing=leave_out_missing,
+        leave_out_emptied=leave_out_emptied,
         exclude=tuple(exclude),
         one_example_a_row=one_example_a_row,
     )

@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,14 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from instrux.beam.audit import (
-    AuditedFiles,
-    AuditPlan,
-    NearDuplicateLines,
-    lists_of,
-    report_name,
-)
+from instrux.beam.audit import AuditedFiles, NearDuplicateLines
+from instrux.beam.audit_plan import AuditPlan, lists_of, report_name
 from instrux.beam.pack import RenderedFile
+from instrux.beam.reach import refuse_local_paths
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
 from instrux.data import audit_pairs, audit_stats
@@ -28,17 +25,17 @@ from instrux.data.audit_overlap import HeldOutBuilder
 from instrux.data.audit_results import AuditResults, Found, HeldOutSet, make_results
 from instrux.data.audit_settings import AuditSettings, AuditTask
 from instrux.data.files import as_path, write_atomically
-from instrux.data.left_out import LeftOutTask, leave_out, told
+from instrux.data.left_out import LeftOutTask
 from instrux.data.manifest import CompletedFolder, FileRecord, Manifest, library_versions
-from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_manifests
+from instrux.data.rendered import RenderedSplit, RenderManifest
 from instrux.errors import InputError
 from instrux.evaluation.audit_report import audit_page
 from instrux.progress import Progress, progress, tell
+from pipelines.mixture import manifests_of, refuse_foreign, tasks_used
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
-_WORK = "held_out.npz"
-_LEFTOVERS = ("part.*", "pairs.*", "report.*.json", _WORK)
+_LEFTOVERS = ("part.*", "pairs.*", "report.*.json", "held_out.*.npz")
 _BYTES_AT_ONCE = 512 << 20  # of blocks, where the runner keeps all in memory
 _BYTES_A_BUCKET = 32 << 20
 _LEAST_BUCKETS = 16
@@ -112,6 +109,7 @@ def audit(
     """
     started = time.time()
     options = pipeline_options(beam_args)
+    refuse_local_paths(options, [data_dir, *([out] if out else [])], what="data_dir")
     sources = _sources(settings, data_dir, tasks, held_out)
     folder = as_path(out) if out is not None else settings.folder(data_dir)
     output = CompletedFolder(folder)
@@ -120,15 +118,14 @@ def audit(
         tell(f"audit {settings.mixture}: complete, skipped")
         return AuditResult(folder, json.loads((folder / RESULTS_NAME).read_text()), skipped=True)
     try:
-        _refuse_foreign(output)
+        refuse_foreign(output, REPORT_NAME, "audit")
         output.start(also=_LEFTOVERS)
-        held_out_set = _held_out(settings, sources, folder)
-        plan = _plan(settings, folder, sources, held_out_set)
+        held_out_set, held_out_path = _held_out(settings, sources, folder)
+        plan = _plan(settings, folder, sources, held_out_path)
         passes = _run(plan, options, sources)
+        reports = [_report(folder, number) for number in range(passes)]
         lists = [_merge(folder, name) for name in lists_of(settings)]
-        results = make_results(
-            settings, sources.tasks, _found(folder, passes, plan, lists), held_out_set
-        )
+        results = make_results(settings, sources.tasks, _found(reports, plan, lists), held_out_set)
         files = [*lists, *_write_pages(folder, results)]
         arguments = asdict(settings) | {"data_dir": str(data_dir)}
         output.complete(_manifest(arguments, identity, sources, results, files, started))
@@ -149,14 +146,9 @@ def _sources(
     tasks: Sequence[AuditTask],
     held_out: Sequence[str],
 ) -> _Sources:
-    if not tasks:
-        raise InputError(f"audit {settings.mixture}: the mixture has no task")
-    kept, left_out = _kept(settings, data_dir, tasks)
-    splits = {t.rendered: RenderedSplit(data_dir, t.rendered, settings.split) for t in kept}
-    try:
-        manifests = rendered_manifests(splits)
-    except InputError as error:
-        raise InputError(f"audit {settings.mixture}: {error}") from error
+    used, left_out = tasks_used("audit", settings, data_dir, tasks)
+    splits = {t.rendered: RenderedSplit(data_dir, t.rendered, settings.split) for t in used}
+    manifests = manifests_of("audit", settings, splits)
     found: list[RenderedSplit] = []
     missing: list[str] = []
     for name in dict.fromkeys(held_out):
@@ -170,30 +162,7 @@ def _sources(
             f"not rendered, so no overlap with them is known: {', '.join(missing[:5])}"
             + (" …" if len(missing) > 5 else "")
         )
-    return _Sources(tuple(kept), splits, manifests, tuple(found), tuple(missing), left_out)
-
-
-def _kept(
-    settings: AuditSettings, data_dir: str | Path, tasks: Sequence[AuditTask]
-) -> tuple[list[AuditTask], tuple[LeftOutTask, ...]]:
-    rendered = {task.name: task.rendered for task in tasks}
-
-    def is_missing(name: str) -> bool:
-        split = RenderedSplit(data_dir, rendered[name], settings.split)
-        return not split.exists() or not split.manifest().examples
-
-    try:
-        rates, left_out = leave_out(
-            {task.name: task.rate for task in tasks},
-            patterns=settings.leave_out,
-            datasets={task.name: task.dataset for task in tasks},
-            is_missing=is_missing if settings.leave_out_missing else None,
-        )
-    except InputError as error:
-        raise InputError(f"audit {settings.mixture}: {error}") from error
-    if left_out:
-        tell(f"audit {settings.mixture}: {told(left_out, len(tasks))}")
-    return [task for task in tasks if task.name in rates], left_out
+    return _Sources(tuple(used), splits, manifests, tuple(found), tuple(missing), left_out)
 
 
 def _identity(settings: AuditSettings, sources: _Sources) -> dict[str, Any]:
@@ -212,19 +181,8 @@ def _identity(settings: AuditSettings, sources: _Sources) -> dict[str, Any]:
     }
 
 
-def _refuse_foreign(output: CompletedFolder) -> None:
-    """Refuses a folder with a report that no audit wrote."""
-    if (output.folder / REPORT_NAME).exists() and not (
-        output.manifest_path.exists() and output.manifest().stage == "audit"
-    ):
-        raise InputError(
-            f"{output.folder / REPORT_NAME}: is there already, and no audit wrote it; "
-            "give another folder by --out"
-        )
-
-
-def _held_out(settings: AuditSettings, sources: _Sources, folder: Path) -> HeldOutSet:
-    """Gathers the n-grams of the held-out rows into a file for the workers."""
+def _held_out(settings: AuditSettings, sources: _Sources, folder: Path) -> tuple[HeldOutSet, str]:
+    """Gathers the n-grams of the held-out rows into a file for the workers; gives its path or ""."""
     builder = HeldOutBuilder(settings.overlap_sizes)
     examples = {split: split.count for split in sources.held_out}
     if sources.held_out and settings.overlap_sizes:
@@ -234,23 +192,25 @@ def _held_out(settings: AuditSettings, sources: _Sources, folder: Path) -> HeldO
                 builder.add(split.read())
                 shown.update(shown.done + examples[split])
     index = builder.index(most_rows=settings.overlap_most_rows)
+    path = ""
     if index.row_ids:
-        index.write(str(folder / _WORK))
-    return HeldOutSet(
+        # Workers keep what they read by its name, so that no other content may ever have it.
+        path = str(folder / f"held_out.{uuid.uuid4().hex}.npz")
+        index.write(path)
+    held_out = HeldOutSet(
         tasks=tuple(f"{each.task_name}, {each.split}" for each in sources.held_out),
         missing=sources.missing,
         row_ids=index.row_ids,
         ngrams={grams.n: len(grams.hashes) for grams in index.grams},
         ignored={grams.n: grams.ignored for grams in index.grams},
     )
+    return held_out, path
 
 
 # --- The job -----------------------------------------------------------------------------------
 
 
-def _plan(
-    settings: AuditSettings, folder: Path, sources: _Sources, held_out: HeldOutSet
-) -> AuditPlan:
+def _plan(settings: AuditSettings, folder: Path, sources: _Sources, held_out: str) -> AuditPlan:
     files = []
     for number, split in enumerate(sources.splits.values()):
         # The number of a file names its rows, so that the order of files is the order of tasks.
@@ -262,7 +222,7 @@ def _plan(
         files=tuple(files),
         tasks=tuple(sources.splits),
         vocabulary=settings.vocabulary.load(),
-        held_out=str(folder / _WORK) if held_out.row_ids else "",
+        held_out=held_out,
         buckets=max(_LEAST_BUCKETS, math.ceil(size / _BYTES_A_BUCKET)),
         list_parts=max(1, math.ceil(sources.rows / _ROWS_A_LIST_PART)),
     )
@@ -325,12 +285,13 @@ def _merge(folder: Path, name: str) -> FileRecord:
     return FileRecord(f"{name}.jsonl", size, digest, records)
 
 
-def _found(folder: Path, reports: int, plan: AuditPlan, lists: Sequence[FileRecord]) -> Found:
+def _found(
+    reports: Sequence[dict[str, Any]], plan: AuditPlan, lists: Sequence[FileRecord]
+) -> Found:
     """Adds up what the passes counted."""
     counts: Counter[tuple] = Counter()
     stats, touched = {}, {}
-    for number in range(reports):
-        report = json.loads((folder / report_name(number)).read_text())
+    for report in reports:
         for content in report["counts"]:
             counts.update({tuple(key): count for key, count in content})
         stats |= {task: audit_stats.from_json(content) for task, content in report["stats"]}
@@ -342,6 +303,19 @@ def _found(folder: Path, reports: int, plan: AuditPlan, lists: Sequence[FileReco
         touched={int(n): tuple(rows) for n, rows in touched.items()},
         listed={file.name.removesuffix(".jsonl"): file.records for file in lists},
     )
+
+
+def _report(folder: Path, number: int) -> dict[str, Any]:
+    """What a pass wrote that it counted, once it is sure that all its files are here."""
+    path = folder / report_name(number)
+    report = json.loads(path.read_text()) if path.exists() else {"written": [path.name]}
+    absent = [name for name in report["written"] if not (folder / name).exists()]
+    if absent:
+        raise InputError(
+            f"{folder / absent[0]}: the job ended and it is not there; is that a folder that the "
+            "workers write to?"
+        )
+    return report
 
 
 def _samples(folder: Path, name: str) -> list[dict[str, Any]]:

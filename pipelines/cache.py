@@ -17,6 +17,7 @@ import seqio
 from seqio import beam_utils
 
 from instrux.beam.cache import CachedFiles, CacheFile, CacheFileReport, report_name
+from instrux.beam.reach import refuse_local_paths
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import pipeline_options, run_pipeline, shares_this_machine
 from instrux.data import registration
@@ -133,6 +134,7 @@ def cache(
         InputError: no such task or split, a split is not rendered, or a folder is wrong.
     """
     options = pipeline_options(beam_args)
+    refuse_local_paths(options, [data_dir], what="data_dir")
     folder = as_path(data_dir) / "cache"
     wanted = [
         _SplitToCache(task, split, folder / seqio.get_task_dir_from_name(task.name), rendered)

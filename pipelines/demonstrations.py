@@ -9,6 +9,7 @@ from typing import Any
 
 from instrux.beam import demonstrations as transforms
 from instrux.beam.demonstrations import DemonstrationPlan, PreparedDemonstrations
+from instrux.beam.reach import refuse_local_paths
 from instrux.beam.runners import pipeline_options, run_pipeline
 from instrux.beam.write import write_file
 from instrux.data.demonstration_counts import DemonstrationCounts
@@ -81,6 +82,7 @@ def demonstrations(
     if not 0 <= max_bad_share <= 1:
         raise InputError(f"max_bad_share is {max_bad_share}: it is a share, from 0 to 1.")
     options = pipeline_options(beam_args)
+    refuse_local_paths(options, [data_dir], what="data_dir")
     fingerprints = tuple(map(input_fingerprint, settings.inputs))
     identity = settings.identity(fingerprints)
     output = CompletedFolder(as_path(data_dir) / FOLDER / settings.name)
@@ -89,6 +91,8 @@ def demonstrations(
             tell(f"demonstrations {settings.name}: complete, skipped")
             return DemonstrationsResult(settings.task, output.folder, output.manifest(), True)
         plan = _plan(settings, output.folder, data_dir)
+        shards = [each.shard.path for each in plan.shards]
+        refuse_local_paths(options, shards, what="Demonstrations, rows in")
         settings.finder()  # a package that is missing is told before any work
         _make_ready(output, plan)
         run_pipeline(lambda pipeline: pipeline | PreparedDemonstrations(plan), options)

@@ -14,18 +14,27 @@ import numpy as np
 
 import instrux
 from instrux.data.examples import RenderedExample
-from instrux.data.excluded import kept, kept_by_file, read_excluded, told_excluded
+from instrux.data.excluded import kept, read_excluded
 from instrux.data.export_card import Card, CardTask, HeldOutData
 from instrux.data.export_files import file_chunks, in_batches, row_of
 from instrux.data.export_settings import ExportSettings, ExportTask
 from instrux.data.export_spill import Spill
 from instrux.data.files import as_path, write_atomically
-from instrux.data.left_out import LeftOutTask, leave_out, told
+from instrux.data.left_out import LeftOutTask
 from instrux.data.manifest import CompletedFolder, FileRecord, Manifest, library_versions
-from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_manifests
+from instrux.data.rendered import RenderedSplit, RenderManifest
 from instrux.data.sampling import TaskSample, draw, permuted
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
+from pipelines.mixture import (
+    KeptRows,
+    manifests_of,
+    refuse_emptied,
+    refuse_foreign,
+    splits_of,
+    tasks_used,
+    tell_excluded,
+)
 
 __all__ = ["ExportResult", "ExportSettings", "ExportTask", "export"]
 
@@ -110,8 +119,7 @@ def export(
         InputError: a task is not rendered, or a setting or the folder is wrong.
     """
     started = time.time()
-    tasks, left_out = _without_left_out(settings, data_dir, tasks)
-    parts = _parts(settings, data_dir, tasks)
+    parts, left_out = _parts(settings, data_dir, tasks)
     folder = as_path(out) if out is not None else settings.folder(data_dir)
     output = CompletedFolder(folder)
     identity = _identity(settings, parts, left_out, held_out)
@@ -119,7 +127,7 @@ def export(
         tell(f"export {settings.mixture}: complete, skipped")
         return ExportResult(folder, output.manifest().counts["rows"], left_out, skipped=True)
     try:
-        _refuse_foreign(output)
+        refuse_foreign(output, CARD_NAME, "export")
         output.start(also=(f"{settings.split}-*.{settings.format}", CARD_NAME))
         for spill in list(folder.glob(f"{_SPILL_PREFIX}*")):
             shutil.rmtree(spill, ignore_errors=True)
@@ -139,45 +147,20 @@ def export(
 # --- What is exported ----------------------------------------------------------------------------
 
 
-def _without_left_out(
-    settings: ExportSettings, data_dir: str | Path, tasks: Sequence[ExportTask]
-) -> tuple[list[ExportTask], tuple[LeftOutTask, ...]]:
-    rendered = {task.name: task.rendered for task in tasks}
-
-    def is_missing(name: str) -> bool:
-        split = RenderedSplit(data_dir, rendered[name], settings.split)
-        return not split.exists() or not split.manifest().examples
-
-    if not tasks:
-        raise InputError(f"export {settings.mixture}: the mixture has no task")
-    try:
-        kept, left_out = leave_out(
-            {task.name: task.rate for task in tasks},
-            patterns=settings.leave_out,
-            datasets={task.name: task.dataset for task in tasks},
-            is_missing=is_missing if settings.leave_out_missing else None,
-        )
-    except InputError as error:
-        raise InputError(f"export {settings.mixture}: {error}") from error
-    if left_out:
-        tell(f"export {settings.mixture}: {told(left_out, len(tasks))}")
-    return [task for task in tasks if task.name in kept], left_out
-
-
 def _parts(
     settings: ExportSettings, data_dir: str | Path, tasks: Sequence[ExportTask]
-) -> list[_Part]:
-    splits = {task.name: RenderedSplit(data_dir, task.rendered, settings.split) for task in tasks}
-    try:
-        manifests = rendered_manifests(splits)
-    except InputError as error:
-        raise InputError(f"export {settings.mixture}: {error}") from error
+) -> tuple[list[_Part], tuple[LeftOutTask, ...]]:
+    splits = splits_of(settings, data_dir, tasks)
     lists = read_excluded(settings.exclude)
-    excluded = {task.name: lists.of(task.rendered) for task in tasks}
-    available = {name: sum(kept_by_file(splits[name], excluded[name])) for name in manifests}
-    if settings.exclude:
-        dropped = {name: manifests[name].examples - count for name, count in available.items()}
-        tell(f"export {settings.mixture}: {told_excluded(settings.exclude, dropped)}")
+    kept_rows = KeptRows(lists, splits, {task.name: task.rendered for task in tasks})
+    may_empty = kept_rows if settings.leave_out_emptied else None
+    tasks, left_out = tasks_used("export", settings, data_dir, tasks, kept=may_empty)
+    manifests = manifests_of("export", settings, {task.name: splits[task.name] for task in tasks})
+    for task in tasks:
+        refuse_emptied("export", settings, kept_rows, task.name)
+    available = {name: kept_rows.of(name) for name in manifests}
+    dropped = {name: manifests[name].examples - count for name, count in available.items()}
+    tell_excluded("export", settings, settings.exclude, dropped)
     samples: dict[str, TaskSample] = {}
     if settings.num_examples is not None:
         samples = draw(
@@ -192,11 +175,11 @@ def _parts(
             splits[task.name],
             manifests[task.name],
             available[task.name],
-            excluded[task.name],
+            lists.of(task.rendered),
             samples.get(task.name),
         )
         for task in tasks
-    ]
+    ], left_out
 
 
 def _identity(
@@ -207,7 +190,10 @@ def _identity(
 ) -> dict[str, Any]:
     """All that determines the files and the card; lists of rows count by their content."""
     lists = {"exclude": read_excluded(settings.exclude).digest} if settings.exclude else {}
-    own = {name: value for name, value in dataclasses.asdict(settings).items() if name != "exclude"}
+    own = dataclasses.asdict(settings)
+    del own["exclude"]
+    if not settings.leave_out_emptied:  # the identity that it had before there was a choice
+        del own["leave_out_emptied"]
     return {
         "format_version": EXPORT_FORMAT,
         **own,
@@ -216,17 +202,6 @@ def _identity(
         "left_out": [dataclasses.asdict(task) for task in left_out],
         "held_out": [dataclasses.asdict(each) for each in held_out],
     }
-
-
-def _refuse_foreign(output: CompletedFolder) -> None:
-    """Refuses a folder with a README that no export wrote."""
-    if (output.folder / CARD_NAME).exists() and not (
-        output.manifest_path.exists() and output.manifest().stage == "export"
-    ):
-        raise InputError(
-            f"{output.folder / CARD_NAME}: is there already, and no export wrote it; "
-            "give another folder by --out"
-        )
 
 
 # --- Writing -------------------------------------------------------------------------------------

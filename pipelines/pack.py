@@ -10,11 +10,12 @@ import numpy as np
 
 import instrux
 from instrux.beam.pack import PackedShards, PackPlan, RenderedFile, report_name
+from instrux.beam.reach import refuse_local_paths
 from instrux.beam.rows_done import total_done
 from instrux.beam.runners import is_local, pipeline_options, run_pipeline, shares_this_machine
-from instrux.data.excluded import Excluded, kept_by_file, read_excluded, told_excluded
+from instrux.data.excluded import Excluded, read_excluded
 from instrux.data.files import as_path, remove_partial_files, write_atomically
-from instrux.data.left_out import LeftOutTask, leave_out, told
+from instrux.data.left_out import LeftOutTask
 from instrux.data.manifest import library_versions
 from instrux.data.pack_blocks import Tokenizer
 from instrux.data.pack_shard import ShardReport
@@ -28,10 +29,17 @@ from instrux.data.packed_manifest import (
 )
 from instrux.data.packed_rows import RowLayout
 from instrux.data.packing_bounds import lower_bound
-from instrux.data.rendered import RenderedSplit, RenderManifest, rendered_manifests
+from instrux.data.rendered import RenderedSplit, RenderManifest
 from instrux.data.sampling import TaskSample, draw
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
+from pipelines.mixture import (
+    KeptRows,
+    manifests_of,
+    refuse_emptied,
+    tell_excluded,
+    without_left_out,
+)
 
 _TEXT_IN_MEMORY = 1 << 30  # bytes of text packed at once where the runner keeps all in memory
 
@@ -75,23 +83,20 @@ def pack(
         InputError: a rate, a rendered split, the vocabulary, an option or a folder is wrong.
     """
     options = pipeline_options(beam_args)
-    rates, left_out = _without_left_out(settings, data_dir, rates, datasets)
-    splits, manifests = _rendered(settings, data_dir, rates)
-    excluded = read_excluded(settings.exclude)
-    records = {task: kept_by_file(split, excluded.of(task)) for task, split in splits.items()}
-    available = _available(settings, manifests, records)
-    samples = draw(rates, available, num_examples=settings.num_examples, seed=settings.seed)
+    refuse_local_paths(options, [data_dir], what="data_dir")
+    sources = _sources(settings, data_dir, rates, datasets)
+    samples = draw(
+        sources.rates, sources.available, num_examples=settings.num_examples, seed=settings.seed
+    )
     folder = as_path(settings.folder(data_dir))
-    sources = [(task, float(rates[task]), manifests[task].fingerprint) for task in rates]
-    if (complete := _complete(folder, sources, left_out)) is not None:
+    if (complete := _complete(folder, sources)) is not None:
         tell(f"pack {settings.mixture}: complete, skipped")
         return PackResult(folder, complete, skipped=True)
-    plan = _plan(settings, folder, splits, samples, records, excluded)
+    plan = _plan(settings, folder, sources, samples)
     try:
         _make_ready(folder)
-        _run(plan, options, _passes(plan, manifests, local=is_local(options)))
-        dropped = {task: manifests[task].examples - available[task] for task in rates}
-        manifest = _manifest(settings, plan, sources, _reports(plan), left_out, dropped)
+        _run(plan, options, _passes(plan, sources.manifests, local=is_local(options)))
+        manifest = _manifest(settings, plan, sources, _reports(plan))
         write_atomically(folder / MANIFEST_NAME, [manifest.to_json().encode()])
         (folder / COMPLETED_NAME).touch()
         for path in list(folder.glob(report_name("*"))):
@@ -103,78 +108,74 @@ def pack(
     return PackResult(folder, manifest, skipped=False)
 
 
-def _without_left_out(
+@dataclass(frozen=True)
+class _Sources:
+    """What is read.
+
+    Attributes:
+        rates: task -> rate, those left out excepted.
+        splits: task -> rendered split.
+        manifests: task -> the split's manifest.
+        records: task -> examples that no list excludes, by file.
+        excluded: the rows that lists exclude.
+        left_out: tasks of the mixture that are left out.
+    """
+
+    rates: Mapping[str, float]
+    splits: Mapping[str, RenderedSplit]
+    manifests: Mapping[str, RenderManifest]
+    records: Mapping[str, Sequence[int]]
+    excluded: Excluded
+    left_out: tuple[LeftOutTask, ...]
+
+    @property
+    def available(self) -> dict[str, int]:
+        """Examples that no list excludes."""
+        return {task: sum(counts) for task, counts in self.records.items()}
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Examples that a list excludes."""
+        return {task: self.manifests[task].examples - n for task, n in self.available.items()}
+
+    @property
+    def identity(self) -> list[tuple[str, float, str]]:
+        """Name, rate and digest of every task."""
+        return [
+            (task, float(self.rates[task]), manifest.fingerprint)
+            for task, manifest in self.manifests.items()
+        ]
+
+
+def _sources(
     settings: PackSettings,
     data_dir: str | Path,
     rates: Mapping[str, float],
     datasets: Mapping[str, str] | None,
-) -> tuple[Mapping[str, float], tuple[LeftOutTask, ...]]:
-    """Takes out the tasks that the settings leave out, and tells it."""
-
-    def is_missing(task: str) -> bool:
-        split = RenderedSplit(data_dir, task, settings.split)
-        return not split.exists() or not split.manifest().examples
-
-    if not (settings.leave_out or settings.leave_out_missing):
-        return rates, ()
-    try:
-        kept, left_out = leave_out(
-            rates,
-            patterns=settings.leave_out,
-            datasets=datasets,
-            is_missing=is_missing if settings.leave_out_missing else None,
-        )
-    except InputError as error:
-        raise InputError(f"pack {settings.mixture}: {error}") from error
-    if left_out:
-        tell(f"pack {settings.mixture}: {told(left_out, len(rates))}")
-    return kept, left_out
-
-
-def _rendered(
-    settings: PackSettings, data_dir: str | Path, rates: Mapping[str, float]
-) -> tuple[dict[str, RenderedSplit], dict[str, RenderManifest]]:
+) -> _Sources:
     splits = {task: RenderedSplit(data_dir, task, settings.split) for task in rates}
-    try:
-        manifests = rendered_manifests(splits)
-    except InputError as error:
-        raise InputError(f"pack {settings.mixture}: {error}") from error
+    excluded = read_excluded(settings.exclude)
+    kept = KeptRows(excluded, splits, {task: task for task in rates})
+    may_empty = kept if settings.leave_out_emptied else None
+    rates, left_out = without_left_out(
+        "pack", settings, splits, rates, datasets=datasets, kept=may_empty
+    )
+    splits = {task: splits[task] for task in rates}
+    manifests = manifests_of("pack", settings, splits)
     for task, manifest in manifests.items():
         if not manifest.examples:
             raise InputError(
                 f"pack {settings.mixture}: task {task} has no example in split {settings.split!r}; "
                 "leave it out of the mixture (leave_out, or leave_out_missing)"
             )
-    return splits, manifests
+        refuse_emptied("pack", settings, kept, task)
+    records = {task: kept.by_file(task) for task in splits}
+    sources = _Sources(rates, splits, manifests, records, excluded, left_out)
+    tell_excluded("pack", settings, settings.exclude, sources.dropped)
+    return sources
 
 
-def _available(
-    settings: PackSettings,
-    manifests: Mapping[str, RenderManifest],
-    records: Mapping[str, Sequence[int]],
-) -> dict[str, int]:
-    """Counts what is left of each task, and tells what lists of rows exclude."""
-    available = {task: sum(counts) for task, counts in records.items()}
-    for task, count in available.items():
-        if not count:
-            raise InputError(
-                f"pack {settings.mixture}: all {manifests[task].examples:,} examples of task {task} "
-                "are excluded; leave it out of the mixture (leave_out)"
-            )
-    if settings.exclude:
-        tell(
-            f"pack {settings.mixture}: "
-            + told_excluded(
-                settings.exclude,
-                {task: manifests[task].examples - count for task, count in available.items()},
-            )
-        )
-    return available
-
-
-def _complete(
-    folder: Path, sources: list[tuple[str, float, str]], left_out: tuple[LeftOutTask, ...]
-) -> PackManifest | None:
+def _complete(folder: Path, sources: _Sources) -> PackManifest | None:
     """Gives the manifest of a dataset that needs no packing, else None; tells why it is stale."""
     try:
         manifest = read_manifest(folder)
@@ -182,9 +183,10 @@ def _complete(
         return None
     name = manifest.settings["mixture"]
     packed = [(task.name, task.rate, task.source_digest) for task in manifest.tasks]
-    if packed != sources or manifest.left_out != left_out:
-        rates_differ = packed == sources or (
-            [source[:2] for source in packed] != [source[:2] for source in sources]
+    wanted = sources.identity
+    if packed != wanted or manifest.left_out != sources.left_out:
+        rates_differ = packed == wanted or (
+            [source[:2] for source in packed] != [source[:2] for source in wanted]
         )
         what = "tasks or rates" if rates_differ else "the rendered examples"
         tell(f"pack {name}: {what} changed since {folder.name} was packed, packing again")
@@ -200,18 +202,16 @@ def _complete(
 def _plan(
     settings: PackSettings,
     folder: Path,
-    splits: Mapping[str, RenderedSplit],
+    sources: _Sources,
     samples: Mapping[str, TaskSample],
-    records: Mapping[str, Sequence[int]],
-    excluded: Excluded,
 ) -> PackPlan:
     vocabulary = settings.vocabulary.load()
     files: list[RenderedFile] = []
-    for number, (task, split) in enumerate(splits.items()):
+    for number, (task, split) in enumerate(sources.splits.items()):
         if not samples[task].taken:
             continue
         first = 0
-        for path, count in zip(split.shard_paths(), records[task], strict=True):
+        for path, count in zip(split.shard_paths(), sources.records[task], strict=True):
             files.append(RenderedFile(str(path), number, first))
             first += count
     return PackPlan(
@@ -227,7 +227,7 @@ def _plan(
         ),
         seed=settings.seed,
         num_shards=settings.shard_count,
-        excluded=tuple(excluded.of(task) for task in splits),
+        excluded=tuple(sources.excluded.of(task) for task in sources.splits),
         one_example_a_row=settings.one_example_a_row,
     )
 
@@ -288,13 +288,11 @@ def _reports(plan: PackPlan) -> list[ShardReport]:
 def _manifest(
     settings: PackSettings,
     plan: PackPlan,
-    sources: list[tuple[str, float, str]],
+    sources: _Sources,
     reports: list[ShardReport],
-    left_out: tuple[LeftOutTask, ...],
-    dropped: Mapping[str, int],
 ) -> PackManifest:
-    rates = math.fsum(rate for _, rate, _ in sources)
-    counts = np.zeros((len(sources), 5), np.int64)
+    rates = math.fsum(sources.rates.values())
+    counts = np.zeros((len(sources.rates), 5), np.int64)
     lengths = np.zeros((settings.inputs_length + 1, settings.targets_length + 1), np.int64)
     for report in reports:
         for task, values in report.task_counts.items():
@@ -316,9 +314,11 @@ def _manifest(
             inputs_truncated=int(count[3]),
             targets_truncated=int(count[4]),
             source_digest=digest,
-            excluded=dropped[name],
+            excluded=sources.dropped[name],
         )
-        for (name, rate, digest), count, sample in zip(sources, counts, plan.samples, strict=True)
+        for (name, rate, digest), count, sample in zip(
+            sources.identity, counts, plan.samples, strict=True
+        )
     ]
     return PackManifest(
         settings=settings.identity(),
@@ -332,6 +332,6 @@ def _manifest(
         targets_efficiency=targets_tokens / (rows * settings.targets_length),
         rows_lower_bound=lower_bound(lengths),
         instrux_version=instrux.__version__,
-        left_out=left_out,
+        left_out=sources.left_out,
         versions=library_versions("apache-beam", "numpy", "sentencepiece"),
     )

@@ -5,9 +5,11 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from instrux.beam.finish import FinishSettings
 from instrux.beam.plan import SourceReader, SplitJob, make_plans, split_job
+from instrux.beam.reach import refuse_local_paths
 from instrux.beam.runners import is_local, pipeline_options
 from instrux.beam.schema_check import schema_problem
 from instrux.data.manifest import COMPLETED, read_manifest
@@ -79,6 +81,7 @@ def render(
     """
     started = time.time()
     options = pipeline_options(beam_args)
+    refuse_local_paths(options, [data_dir], what="data_dir")
     _check_numbers(num_shards, max_bad_share)
     reader = SourceReader()
     wanted = _wanted(_with_seed(tasks, seed), splits)
@@ -110,6 +113,7 @@ def render(
             },
             started=started,
         )
+        _refuse_local_rows(missing, reader, options)
         _make_ready(missing)
         runner = PlanRunner(
             reader=reader,
@@ -202,6 +206,13 @@ def _jobs(
             jobs += found
     order = {(task.name, split): number for number, (task, split) in enumerate(wanted)}
     return sorted(jobs, key=lambda job: order[job.task.name, job.split]), failed
+
+
+def _refuse_local_rows(jobs: Sequence[SplitJob], reader: SourceReader, options: Any) -> None:
+    for job in jobs:
+        source, split = job.task.source, job.task.splits[job.split]
+        paths = [shard.path for shard in reader.shards(source, split)]
+        refuse_local_paths(options, paths, what=f"Dataset {source.label!r}, rows in")
 
 
 def _tell_skipped(done: Sequence[SplitJob]) -> None:

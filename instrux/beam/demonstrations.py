@@ -13,6 +13,7 @@ import apache_beam as beam
 
 from instrux.beam.blobs import Blob, FileKey
 from instrux.beam.dead_letters import BAD_ROW, dead_letter
+from instrux.beam.parts import part
 from instrux.beam.write import WrittenFiles
 from instrux.data import demonstration_stages as stages
 from instrux.data.demonstration_counts import DemonstrationCounts, add_up
@@ -36,7 +37,6 @@ DEAD_LETTERS = "dead_letters.jsonl"
 LEFT_OUT = "left_out.jsonl"
 AUDIT = "personal_data.jsonl"
 DUPLICATE_ID = "duplicate_id"
-# What the parts of the work give on: DaskRunner (2.77) mixes up outputs that are tagged.
 ROWS, MESSAGES, FILES, COUNTS = "rows", "messages", "files", "counts"
 _RENDERED, _PREPARED = 0, 1  # the folders
 Keyed = tuple[FileKey, bytes]
@@ -366,37 +366,37 @@ class PreparedDemonstrations(beam.PTransform):
             | "Read" >> beam.ParDo(_Read(plan))
         )
         trees = (
-            _of(read, MESSAGES, "Messages")
+            part(read, MESSAGES, "Messages")
             | "GatherTree" >> beam.GroupByKey()
             | "ReadTree" >> beam.ParDo(_ReadTree(plan))
         )
         unique = (
-            (_of(read, ROWS, "Rows"), _of(trees, ROWS, "RowsOfTrees"))
+            (part(read, ROWS, "Rows"), part(trees, ROWS, "RowsOfTrees"))
             | "AllRows" >> beam.Flatten()
             | "GatherId" >> beam.GroupByKey()
             | "OneOfAnId" >> beam.ParDo(_OneOfAnId(settings))
         )
         distinct = (
-            _of(unique, ROWS, "Unique")
+            part(unique, ROWS, "Unique")
             | "GatherPrefix" >> beam.GroupByKey()
             | "Deduplicate" >> beam.ParDo(_Deduplicate(settings))
         )
         split = (
-            _of(distinct, ROWS, "Distinct")
+            part(distinct, ROWS, "Distinct")
             | "GatherUser" >> beam.GroupByKey()
             | "OfOneUser" >> beam.ParDo(_OfOneUser(settings))
         )
-        finished = _of(split, ROWS, "Split") | "Finish" >> beam.ParDo(_Finish(plan))
+        finished = part(split, ROWS, "Split") | "Finish" >> beam.ParDo(_Finish(plan))
         parts = (read, trees, unique, distinct, split, finished)
         files = (
-            [_of(part, FILES, f"Files{number}") for number, part in enumerate(parts)]
+            [part(each, FILES, f"Files{number}") for number, each in enumerate(parts)]
             | "AllFiles" >> beam.Flatten()
             | "Typed" >> beam.Map(_as_is).with_output_types(tuple[tuple[int, str], bytes])
             | WrittenFiles(plan.folders)
             | "File" >> beam.Map(_under_one_key)
         )
         counts = (
-            [_of(part, COUNTS, f"Counts{number}") for number, part in enumerate(parts)]
+            [part(each, COUNTS, f"Counts{number}") for number, each in enumerate(parts)]
             | "AllCounts" >> beam.Flatten()
             | "AddUp" >> beam.CombinePerKey(_add_up_bytes)
             | "Counted" >> beam.Map(_nameless)
@@ -407,16 +407,6 @@ class PreparedDemonstrations(beam.PTransform):
             | "GatherReport" >> beam.GroupByKey()
             | "WriteReport" >> beam.ParDo(_WriteReport(plan.folders[_PREPARED]))
         )
-
-
-def _of(pcoll: Any, tag: str, label: str) -> Any:
-    """What some part of the work gave on under a tag."""
-    return pcoll | label >> beam.FlatMap(_tagged, tag)
-
-
-def _tagged(element: tuple[str, Any], tag: str) -> Iterator[Any]:
-    if element[0] == tag:
-        yield element[1]
 
 
 def _as_is(element: Keyed) -> Keyed:

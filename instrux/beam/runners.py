@@ -22,8 +22,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
-from apache_beam.transforms import environments
 
+from instrux.beam.dask_jobs import divide, has_cluster, quiet_workers, uses_dask
 from instrux.data.sources_base import SourceError
 from instrux.errors import InputError, did_you_mean
 
@@ -64,8 +64,7 @@ def is_local(options: PipelineOptions) -> bool:
 
 def shares_this_machine(options: PipelineOptions) -> bool:
     """Whether workers can write into a folder of this machine."""
-    runner = options.view_as(StandardOptions).runner or ""
-    return is_local(options) or "Dask" in runner
+    return is_local(options) or (uses_dask(options) and not has_cluster(options))
 
 
 def run_pipeline(
@@ -83,13 +82,14 @@ def run_pipeline(
     with tempfile.TemporaryDirectory(prefix="instrux-workers-") as folder:
         log = Path(folder) / "stderr"
         job = _Job(build, options, log)
-        with _quiet_beam(options), _SilentThread(job.thread, log):
+        with _quiet_beam(options), quiet_workers(), _SilentThread(job.thread, log):
             job.thread.start()
             while job.thread.is_alive():
                 job.thread.join(_WATCH_EVERY_SECS)
                 if watch is not None:
                     watch()
         if job.error is not None:
+            _raise_if_lost(job)
             _raise_plainly(job.error, log)
 
 
@@ -99,15 +99,16 @@ class _Job:
     def __init__(
         self, build: Callable[[beam.Pipeline], object], options: PipelineOptions, log: Path
     ) -> None:
-        self._build, self._options, self._log = build, options, log
+        self._build, self._options = build, options
+        self.worker_command = _worker_command(log)
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name="beam", daemon=True)
 
     def _run(self) -> None:
         try:
-            pipeline = beam.Pipeline(
-                runner=_runner(self._options, self._log), options=self._options
-            )
+            if uses_dask(self._options):
+                divide(self._options)
+            pipeline = beam.Pipeline(runner=self._runner(), options=self._options)
             self._build(pipeline)
             result: Any = pipeline.run()
             try:
@@ -120,22 +121,26 @@ class _Job:
         except BaseException as error:
             self.error = error
 
+    def _runner(self) -> Any:
+        if not is_local(self._options):
+            return None  # Beam makes it from the options
+        direct = self._options.view_as(DirectOptions)
+        one_worker = direct.direct_num_workers == 1
+        if direct.direct_running_mode == "multi_threading" or one_worker:
+            return FnApiRunner()
+        from instrux.beam.worker_processes import WatchedProcesses
 
-def _runner(options: PipelineOptions, log: Path) -> Any:
-    if not is_local(options):
-        return None  # Beam makes it from the options
-    direct = options.view_as(DirectOptions)
-    one_worker = direct.direct_num_workers == 1
-    if direct.direct_running_mode == "multi_threading" or one_worker:
-        return FnApiRunner()
-    # The mode is taken back and the processes are named here, so that what they say at their start
-    # and end goes to a file: it is read only if they fail.
-    direct.direct_running_mode = "in_memory"
+        # The mode is taken back and the processes are named here.
+        direct.direct_running_mode = "in_memory"
+        environment: Any = WatchedProcesses
+        return FnApiRunner(default_environment=environment.from_command_string(self.worker_command))
+
+
+def _worker_command(log: Path) -> str:
+    """Starts a worker process; what it says goes to a file, which is read only if it fails."""
     path = shlex.quote(os.pathsep.join(map(os.path.abspath, sys.path)))  # "" there means here
     worker = f"{shlex.quote(sys.executable)} -m instrux.beam.worker"
-    command = f"PYTHONPATH={path} exec {worker} 2>>{shlex.quote(str(log))}"
-    environment: Any = environments.SubprocessSDKEnvironment
-    return FnApiRunner(default_environment=environment.from_command_string(command))
+    return f"PYTHONPATH={path} exec {worker} 2>>{shlex.quote(str(log))}"
 
 
 @contextmanager
@@ -205,6 +210,20 @@ def _require_dask() -> None:
         from apache_beam.runners.dask import dask_runner  # noqa: F401  # its import adds options
     except ImportError as error:
         raise InputError("DaskRunner needs `pip install 'instrux[dask]'`.") from error
+
+
+def _raise_if_lost(job: _Job) -> None:
+    """Raises what a killed worker is, wherever the job noticed it."""
+    from instrux.beam.worker_processes import KILLED, loss
+
+    how = loss(job.worker_command)
+    if how.startswith(KILLED):
+        raise InputError(how) from None
+    if type(job.error).__name__ == "KilledWorker":  # Dask's, which has tried it several times
+        raise InputError(
+            "the workers of Dask died again and again, most often for lack of memory; start the "
+            "job again with fewer workers or more memory: what is complete is kept"
+        ) from None
 
 
 def _raise_plainly(error: BaseException, log: Path) -> None:

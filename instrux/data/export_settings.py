@@ -41,6 +41,8 @@ class ExportSettings:
         shard_size: rows a file.
         leave_out: globs over names of tasks and datasets that are not exported.
         leave_out_missing: whether tasks that are not rendered are left out.
+        leave_out_emptied: whether tasks are left out of which lists of rows leave nothing; otherwise
+            one is an error.
         exclude: lists of rows that are not exported (`excluded`), such as an audit writes.
     """
 
@@ -52,6 +54,7 @@ class ExportSettings:
     shard_size: int = 100_000
     leave_out: tuple[str, ...] = ()
     leave_out_missing: bool = False
+    leave_out_emptied: bool = False
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

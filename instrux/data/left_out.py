@@ -1,4 +1,4 @@
-"""Tasks that are left out of a mixture on purpose: by name, or because they are not rendered.
+"""Tasks that are left out of a mixture on purpose: by name, not rendered, or without a row left.
 
 The others keep their rates, so that each one's share of the mixture grows by the same factor. What
 is left out is told with the share of the mixture that is lost, and recorded by whoever uses it.
@@ -23,7 +23,7 @@ class LeftOutTask:
         name: the task's name.
         rate: its rate in the mixture.
         share: its rate over the sum of all rates of the mixture, those left out included.
-        reason: `leave_out PATTERN`, or `not rendered`.
+        reason: `leave_out PATTERN`, `not rendered`, or `all N examples excluded`.
     """
 
     name: str
@@ -38,6 +38,7 @@ def leave_out(
     patterns: Sequence[str] = (),
     datasets: Mapping[str, str] | None = None,
     is_missing: Callable[[str], bool] | None = None,
+    emptied: Callable[[str], int] | None = None,
 ) -> tuple[dict[str, float], tuple[LeftOutTask, ...]]:
     """Divides the tasks of a mixture into those that are used and those left out.
 
@@ -47,6 +48,8 @@ def leave_out(
         datasets: the dataset of every task, `dataset/config` or `dataset`; without it patterns
             are held against tasks only.
         is_missing: says of a task that it has nothing to read; such tasks are left out.
+        emptied: counts the examples of a task if lists of rows exclude all of them, else gives 0;
+            such tasks are left out.
 
     Returns:
         The rates of the tasks that are used, as given and in order; the others.
@@ -70,6 +73,10 @@ def leave_out(
         for task in rates:
             if task not in reasons and is_missing(task):
                 reasons[task] = NOT_RENDERED
+    if emptied is not None:
+        for task in rates:
+            if task not in reasons and (count := emptied(task)):
+                reasons[task] = f"all {count:,} examples excluded"
     if rates and len(reasons) == len(rates):
         raise InputError(f"all {len(rates)} tasks of the mixture are left out; nothing remains")
     total = math.fsum(rates.values())

@@ -23,6 +23,7 @@ FORMAT = 1
 
 
 _EXAMPLES_A_SHARD = 100_000
+_CHOICES = ("leave_out", "leave_out_missing", "leave_out_emptied", "exclude", "one_example_a_row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class PackSettings:
         leave_out: globs over names of tasks and datasets that are not packed.
         leave_out_missing: whether tasks that are not rendered, or have no example in the split,
             are left out; otherwise one is an error.
+        leave_out_emptied: whether tasks are left out of which lists of rows leave nothing; otherwise
+            one is an error.
         exclude: lists of rows that are not packed (`excluded`), such as an audit writes.
         one_example_a_row: whether every example has a row of its own, so that a batch of n rows is
             one of n examples, as papers count; otherwise rows are filled.
@@ -60,6 +63,7 @@ class PackSettings:
     inputs_eos: bool = False
     leave_out: tuple[str, ...] = ()
     leave_out_missing: bool = False
+    leave_out_emptied: bool = False
     exclude: tuple[str, ...] = ()
     one_example_a_row: bool = False
 
@@ -103,7 +107,7 @@ class PackSettings:
         # choice.
         settings["leave_out"] = list(self.leave_out)
         settings["exclude"] = read_excluded(self.exclude).digest if self.exclude else ""
-        for name in ("leave_out", "leave_out_missing", "exclude", "one_example_a_row"):
+        for name in _CHOICES:
             if not settings[name]:
                 del settings[name]
         return settings

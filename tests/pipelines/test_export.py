@@ -239,3 +239,20 @@ def test_rows_that_a_list_names_are_not_exported_and_are_counted(data_dir, tmp_p
     assert export(settings, data_dir=data_dir, tasks=TASKS, out=tmp_path / "out").skipped
     path.write_text(lines[0])
     assert not export(settings, data_dir=data_dir, tasks=TASKS, out=tmp_path / "out").skipped
+
+
+def test_a_task_that_lists_empty_stops_the_export_unless_it_may_be_left_out(data_dir, tmp_path):
+    rows = [row for row in exported(data_dir, tmp_path / "all") if row["task"] == "a_plain"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"example_id": row["example_id"]}) + "\n" for row in rows))
+    settings = settings_for(exclude=(str(path),))
+    with pytest.raises(InputError, match=r"all 30 examples of task a_plain.*--leave_out_emptied"):
+        export(settings, data_dir=data_dir, tasks=TASKS[:1], out=tmp_path / "out")
+    settings = settings_for(exclude=(str(path),), leave_out_emptied=True)
+    with pytest.raises(InputError, match="nothing remains"):
+        export(settings, data_dir=data_dir, tasks=TASKS[:1], out=tmp_path / "out")
+
+
+def exported(data_dir, out):
+    export(settings_for(), data_dir=data_dir, tasks=TASKS, out=out)
+    return rows_in(out)

@@ -403,6 +403,22 @@ def test_a_list_that_cannot_be_used_is_told(data_dir, tmp_path):
         excluding(data_dir, tmp_path, [{"task": "short"}])
     with pytest.raises(InputError, match=r"absent.jsonl: No such file"):
         settings_for(exclude=(str(tmp_path / "absent.jsonl"),)).folder(data_dir)
+
+
+def test_a_task_that_lists_empty_stops_the_pack_unless_it_may_be_left_out(
+    data_dir, tmp_path, capsys
+):
     everything = [{"task": "tiny", "example_id": f"toy/tiny/train/{n}"} for n in range(3)]
-    with pytest.raises(InputError, match=r"all 3 examples of task tiny are excluded"):
+    with pytest.raises(
+        InputError, match=r"all 3 examples of task tiny are excluded.*--leave_out_emptied"
+    ):
         excluding(data_dir, tmp_path, everything)
+    result = excluding(data_dir, tmp_path, everything, leave_out_emptied=True)
+    assert "LEFT OUT 1 of 3 tasks, 20.0% of the mixture (all 3 examples excluded: tiny)" in (
+        capsys.readouterr().err
+    )
+    assert [(t.name, t.reason) for t in result.manifest.left_out] == [
+        ("tiny", "all 3 examples excluded")
+    ]
+    assert [task.name for task in result.manifest.tasks] == ["short", "long"]
+    assert excluding(data_dir, tmp_path, everything, leave_out_emptied=True).skipped

@@ -19,6 +19,7 @@ from tests.faults.harness import damage
 from tests.faults.harness.trials import Kind, Outcome, WrongError
 
 ROOT = Path(__file__).resolve().parents[3]
+SAID = "said.txt"
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def _started(folder: Path, *beam_args: str) -> subprocess.Popen[str]:
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=(folder / SAID).open("wb"),
         text=True,
     )
     assert process.stdout is not None
@@ -95,7 +96,7 @@ def _children(pid: int) -> list[int]:
 
 
 def worker_killed(draw: random.Random, folder: Path) -> Outcome:
-    """Kills one of two worker processes; the job may fail or go on, but not hang or lie."""
+    """Kills one of two worker processes; the job may fail and say why, or go on."""
     process = _started(folder, "--direct_num_workers=2")
     deadline = time.monotonic() + 200
     try:
@@ -113,6 +114,9 @@ def worker_killed(draw: random.Random, folder: Path) -> Outcome:
     finally:
         process.kill()
         process.wait()
+    said = (folder / SAID).read_text()
+    if process.returncode and "a worker process of the job was killed (SIGKILL)" not in said:
+        raise WrongError(f"the job lost a worker and said: {said[-300:]}")
     outcome = _look(folder)
     _again(folder)
     return outcome

@@ -124,3 +124,46 @@ def test_workers_end_when_their_job_is_killed(tmp_path):
     while any(map(is_alive, pids)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+KILLED_WORKER = """
+import os, pathlib, signal, sys
+import apache_beam as beam
+from instrux.beam.runners import pipeline_options, run_pipeline
+from instrux.errors import InputError
+
+def die(number):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def build(pipeline):
+    numbers = pipeline | beam.Create(range(4)) | beam.Reshuffle()
+    if sys.argv[1] == "last step":
+        _ = numbers | beam.Map(die)
+    else:
+        _ = numbers | beam.Map(die) | beam.Map(lambda _: (0, 0)) | beam.GroupByKey()
+
+try:
+    run_pipeline(build, pipeline_options(["--direct_num_workers=2"]))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["last step", "before others"])
+def test_a_job_that_loses_a_worker_ends_and_says_so(where):
+    """Beam by itself waits for ever for the answer of a worker that died in the last step."""
+    job = subprocess.run(
+        [sys.executable, "-c", KILLED_WORKER, where], capture_output=True, text=True, timeout=300
+    )
+    assert job.returncode == 0, job.stderr
+    assert job.stdout.startswith("a worker process of the job was killed (SIGKILL)")
+
+
+def test_how_a_worker_ended_is_worded():
+    from instrux.beam.worker_processes import KILLED, _how_it_ended
+
+    assert _how_it_ended("-9").startswith(f"{KILLED} (SIGKILL), most often for lack of memory")
+    assert _how_it_ended("-250").startswith(f"{KILLED} (signal 250)")
+    assert _how_it_ended("3") == "a worker process of the job ended with status 3"
