@@ -6,6 +6,7 @@ neither network nor library.
 
 import abc
 import dataclasses
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -237,20 +238,28 @@ class TfdsSource(HubSource):
         builder = self._builder()
         if builder.info.splits:
             return
+        # Without a network each attempt takes minutes, and every split would make one.
+        if failed := _unprepared.get(builder):
+            raise InputError(failed)
         try:
             builder.download_and_prepare()
         except Exception as error:
-            raise InputError(
+            _unprepared[builder] = (
                 f"Dataset {self.label!r} of TensorFlow Datasets cannot be prepared "
-                f"({first_line(error)})."
-            ) from error
+                f"({first_line(error)}); put a copy into a folder that {mirror.VARIABLE} names."
+            )
+            raise InputError(_unprepared[builder]) from error
 
     def _builder(self) -> Any:
         name = self.label if self.version is None else f"{self.label}:{self.version}"
         return _tfds_builder(name, self.tfds_data_dir)
 
 
-@lru_cache(maxsize=16)
+_unprepared: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""Why builders of this process could not be prepared."""
+
+
+@lru_cache(maxsize=128)
 def _tfds_builder(name: str, data_dir: str | None) -> Any:
     try:
         return _tensorflow_datasets().builder(name, data_dir=data_dir)

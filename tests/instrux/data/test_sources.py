@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import pickle
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instrux.data import hugging_face, sources_files
+from instrux.data import hugging_face, sources_files, sources_hub
 from instrux.data.sources import (
     CsvSource,
     HuggingFaceSource,
@@ -298,6 +299,23 @@ def test_an_unknown_tfds_dataset_is_told():
 
 
 @pytest.mark.slow
+def test_a_tfds_dataset_that_cannot_be_had_is_tried_once(monkeypatch):
+    class Unreachable:
+        info = SimpleNamespace(splits={})
+        attempts = 0
+
+        def download_and_prepare(self):
+            self.attempts += 1
+            raise OSError("no network")
+
+    builder = Unreachable()
+    monkeypatch.setattr(sources_hub, "_tfds_builder", lambda name, data_dir: builder)
+    for split in ("train", "test"):
+        with pytest.raises(InputError, match=r"prepared \(no network\); put a copy into a folder"):
+            TfdsSource("far_away").shards(split)
+    assert builder.attempts == 1
+
+
 def test_tfds_rows_are_plain_and_in_order(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
     np = pytest.importorskip("numpy")
