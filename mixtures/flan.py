@@ -13,7 +13,8 @@ A name is that of a split, what its tasks are, the number of exemplars, and `_tr
     flan_paper62[_paracrawl]_10templates_train          the 62 datasets that the paper counts
     flan_paper62[_paracrawl]_without_{cluster}_10templates_train    without one of its 12 clusters
 
-n is 1, 2, 4, 7 or 10; in place of `{n}templates` there may be `no_template` or `dataset_name`. The
+n is 1, 2, 4, 7 or 10; in place of `{n}templates` there may be `no_template` or `dataset_name`, and
+in training mixtures `prefix_lm`, texts to be gone on with. The
 suffixes `_one_shot` to `_multi_shot` stand before `_train`, but before the templates where the
 number of training tasks follows them, as in the released names. `:as_released` and `:dialogue` at the
 end hold for all tasks of a mixture (`tasks.flan`).
@@ -107,6 +108,8 @@ def add_split(match: re.Match[str], split: FlanSplit) -> str:
         raise InputError(
             f"{match[0]}: there are no few-shot forms of {kind}; leave {shots}_shot out"
         )
+    if kind == "prefix_lm" and use != "train":
+        raise InputError(f"{match[0]}: texts to be gone on with are trained on only; end in _train")
     if use == "train":
         rates = train_rates(split.train, kind, shots, **form_of(match))
     else:

@@ -15,6 +15,8 @@ alone has, too), i a template from 0 to 9, n one of 1, 2, 4, 7, 10:
                                    the released code
     X_no_template, X_dataset_name  the bare input, and with the dataset's name in brackets (the
                                    paper's ablation of instructions)
+    X_prefix_lm                    the inputs' text, to be gone on with: what a model may be trained
+                                   on before it is tuned
     continuations_X_type_{i}       for a model that was not tuned; also with _scoring_eval
 
 Each takes `_one_shot`, `_two_shot`, `_three_shot`, `_five_shot`, `_ten_shot` or `_multi_shot` (16)
@@ -45,7 +47,8 @@ from instrux.prompts.flan_few_shot import (
 )
 from instrux.prompts.flan_prompts import FlanPrompts, FlanPromptsReference
 from instrux.prompts.flan_templates import TEMPLATE_COUNTS, template_key
-from tasks.flan_keys import CONTINUATIONS, PROMPTS, bare_templates
+from instrux.prompts.template import Template
+from tasks.flan_keys import CONTINUATIONS, PROMPTS, bare_templates, prefix_templates
 from tasks.flan_table import NUM_TEMPLATES, FlanDataset, all_datasets, dataset
 from tasks.text_metrics import TextMetrics
 
@@ -57,7 +60,9 @@ SHOT_PATTERN = "(?:_(?P<shots>" + "|".join(SHOTS) + ")_shot)?"
 """Matches the suffix of few-shot tasks and mixtures."""
 FORM_PATTERN = "(?P<form>(?::as_released|:dialogue)*)"
 """Matches how near to the released code's text a task is."""
-KIND_PATTERN = f"(?P<first>{'|'.join(map(str, TEMPLATE_COUNTS))})templates|no_template|dataset_name"
+KIND_PATTERN = (
+    f"(?P<first>{'|'.join(map(str, TEMPLATE_COUNTS))})templates|no_template|dataset_name|prefix_lm"
+)
 """Matches what training tasks differ in: the number of templates, or none."""
 
 
@@ -67,7 +72,7 @@ class FlanTaskName:
 
     Attributes:
         dataset: its dataset.
-        kind: `10templates`, `type_3`, `no_template` or `dataset_name`.
+        kind: `10templates`, `type_3`, `no_template`, `dataset_name` or `prefix_lm`.
         no_options: whether options are not shown.
         continuation: whether it is for a model that was not tuned.
         shots: `one` to `multi`; empty for zero-shot.
@@ -105,6 +110,7 @@ class FlanTaskName:
     def is_ranked(self) -> bool:
         """Whether the task has a twin for rank classification."""
         turned = self.template is not None and self.template >= self.dataset.forward_templates
+        turned |= self.kind == "prefix_lm"
         return self.dataset.is_classification and (self.continuation or not turned)
 
     def task(self) -> FlanTask:
@@ -132,17 +138,21 @@ class FlanTaskName:
         if self.continuation:
             return self._continuation()
         wrapper = FLAN_DIALOGUE if self.dialogue else NO_WRAPPER
-        if kind in ("no_template", "dataset_name"):
-            shown = name if kind == "dataset_name" else ""
-            bare = bare_templates(template_key(name), dataset=shown)
+        if not kind.startswith("type_") and not kind.endswith("templates"):
             form = FlanForm(wrapper=wrapper)
-            return FlanPrompts(name, bare, form, as_released=self._defects)
+            return FlanPrompts(name, self._bare(), form, as_released=self._defects)
         form = FlanForm("none" if self.no_options else "fixed", wrapper)
         if self.template is None and (count := self._count) < NUM_TEMPLATES:
             form = dataclasses.replace(form, templates=count)
         return FlanPromptsReference(
             PROMPTS, name, form, only=self.template, as_released=self._defects
         )
+
+    def _bare(self) -> tuple[Template, ...]:
+        key = template_key(self.dataset.name)
+        if self.kind == "prefix_lm":
+            return prefix_templates(key)
+        return bare_templates(key, dataset=self.dataset.name if self.kind == "dataset_name" else "")
 
     @property
     def _count(self) -> int:

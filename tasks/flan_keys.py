@@ -12,7 +12,7 @@ from pathlib import Path
 
 from instrux.errors import InputError, did_you_mean
 from instrux.prompts import Template
-from instrux.prompts.flan_bare import bare_template
+from instrux.prompts.flan_bare import bare_template, prefix_template
 
 PROMPTS = Path(__file__).with_name("flan_prompts")
 """The bundled templates, in our own words."""
@@ -102,3 +102,16 @@ def bare_templates(
             )
         )
     return tuple(made)
+
+
+def prefix_templates(key: str) -> tuple[Template, ...]:
+    """Gives what shows the inputs as a text to go on with; see `flan_bare.prefix_template`.
+
+    Raises:
+        InputError: there is no such key.
+    """
+    if key not in template_keys():
+        raise InputError(f"no FLAN template key {key!r}.{did_you_mean(key, template_keys())}")
+    ways = template_keys()[key].needed
+    texts = [[field for field in way if field not in ("lang1", "lang2")] for way in ways]
+    return tuple(prefix_template(fields) for fields in texts)

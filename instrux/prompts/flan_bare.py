@@ -1,8 +1,9 @@
-"""Inputs without an instruction, for FLAN's ablation: the fields alone, or under a dataset's name.
+"""Prompts without an instruction: the fields alone, under a dataset's name, or as a text to go on with.
 
-The paper's ablation trains on bare pairs of input and output, or puts the dataset's name in brackets
+FLAN's ablation trains on bare pairs of input and output, or puts the dataset's name in brackets
 before the input, and asks what that does to tasks that were not trained on (section 4 of arXiv
-2109.01652).
+2109.01652). Texts to go on with are what a language model is trained on: T5's are adapted to it before
+soft prompts are tuned (arXiv 2104.08691, section 3.1).
 """
 
 import hashlib
@@ -10,6 +11,11 @@ from collections.abc import Sequence
 
 from instrux.errors import InputError
 from instrux.prompts.template import SEPARATOR, Template, TemplateMetadata
+
+PREFIX_WORDS = 120
+"""Words that `prefix_template` shows at most."""
+CONTINUED_WORDS = 16
+"""Words that it asks for at most."""
 
 
 def bare_template(
@@ -44,4 +50,33 @@ def bare_template(
         ),
         id=hashlib.blake2b(jinja.encode(), digest_size=16).hexdigest(),
         dataset=dataset,
+    )
+
+
+def prefix_template(fields: Sequence[str]) -> Template:
+    """Makes the template that shows a text and asks how it goes on, whatever the task.
+
+    The text is the fields, one after the other; its last `CONTINUED_WORDS` words are asked for, of a
+    shorter text the second half.
+
+    Args:
+        fields: names of the fields; the target is none of them, so no label is seen.
+
+    Raises:
+        InputError: no field is given.
+    """
+    if not fields:
+        raise InputError("a text of no field cannot be gone on with")
+    text = " ~ ' ' ~ ".join(f"({field} | string)" for field in fields)
+    jinja = (
+        f"{{% set words = ({text}).split()[-{PREFIX_WORDS + CONTINUED_WORDS}:] %}}"
+        f"{{% set shown = [words | length - {CONTINUED_WORDS}, words | length // 2] | max %}}"
+        f"{{{{ words[:shown] | join(' ') }}}}{SEPARATOR}{{{{ words[shown:] | join(' ') }}}}"
+    )
+    return Template(
+        name="prefix",
+        jinja=jinja,
+        metadata=TemplateMetadata(original_task=False, choices_in_prompt=False, turned_around=True),
+        id=hashlib.blake2b(jinja.encode(), digest_size=16).hexdigest(),
+        dataset="",
     )

@@ -165,6 +165,22 @@ _BY_DESIGN = (
         ("cb",),
     ),
     Defect(
+        "formatting_distance_of_words",
+        "2021",
+        "scores text formatting by an edit distance over lower-cased words split at every sign, so"
+        " that a text without its capitals is as good as one that has them back",
+        "scored by `edit_similarity`: characters as they are, case and signs included",
+        ("true_case", "fix_punct", "word_segment"),
+    ),
+    Defect(
+        "quac_scored_by_characters",
+        "2021",
+        "quac's answers reach a metric over lists of answers as texts, which it reads as lists of"
+        " characters",
+        "scored by SQuAD's exact match and F1 against the answer",
+        ("quac",),
+    ),
+    Defect(
         "odd_templates",
         "both",
         "cola has one template twice, e2e_nlg's sixth asks for data and expects text, squad_v2's"

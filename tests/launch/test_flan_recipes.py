@@ -10,10 +10,12 @@ pytest.importorskip("seqio")
 import mixtures.flan
 import mixtures.flan_cot
 import mixtures.flan_sample  # noqa: F401
+from instrux.data import registration
 from instrux.data.name_families import name_families
 from instrux.errors import InputError
 from launch import gin_config, recipe, stages
 from launch.training_data import rows_of_tokens
+from tasks.flan_table import all_datasets
 
 FOLDER = gin_config.folder() / "recipes" / "flan"
 RECIPES = sorted(FOLDER.glob("*.gin"))
@@ -130,12 +132,62 @@ def test_given_checkpoints_are_evaluated_and_nothing_is_trained():
     assert set(asked.values()) == {"/flan-t5"}
 
 
+# SuperGLUE's eight tasks, each with a model that has seen nothing of its cluster (section 4.5); Lester
+# et al., arXiv 2104.08691, section 3: rate 0.3, 30,000 steps of 32 rows, three runs.
+@pytest.mark.parametrize("size", WIDTHS)
+def test_prompts_are_tuned_beside_a_model_that_has_not_seen_the_tasks_cluster(size):
+    loaded = load(f"prompt_tuning_{size}")
+    by_folder = {bound(stage)["model_dir"]: bound(stage) for stage in stages_of(loaded, "train")}
+    prompts = [each for each in by_folder.values() if each["model"].prompt_length]
+    assert len(prompts) == 8 * 2 * 3 and len(by_folder) == 48 + 6
+    for prompt in prompts:
+        assert (prompt["model"].prompt_length, prompt["model"].prompt_examples) == (10, 1)
+        assert (prompt["batch_size"], prompt["train_steps"]) == (32, 30_000)
+        assert prompt["learning_rate"](29_999) == pytest.approx(0.3)
+        assert prompt["pack"].one_example_a_row
+        dataset = prompt["pack"].mixture.removesuffix("_no_template")
+        if "untuned" in prompt["model_dir"]:
+            assert prompt["initial_checkpoint_path"] == "/initial_checkpoint_path"
+            continue
+        base = by_folder[prompt["initial_checkpoint_path"]]
+        assert base["learning_rate"](29_999) == pytest.approx(3e-5)
+        assert not base["model"].prompt_length
+        seen = registration.mixture_rates(base["pack"].mixture)
+        cluster = all_datasets()[dataset].cluster
+        assert all(registration.prompted_task(name).cluster != cluster for name in seen)
+
+
+def test_tuned_and_untuned_get_the_same_prompts_rows_and_questions():
+    for name in ("prompt_tuning_tiny", "prompt_tuning_32_rows_3b"):
+        loaded = load(name)
+        pairs = [stage for stage in stages_of(loaded, "train") if "/tuned/" in stage]
+        assert len(pairs) in (6, 24)
+        for stage in pairs:
+            of_tuned, of_untuned = (
+                bound(each) for each in (stage, stage.replace("/tuned/", "/untuned/"))
+            )
+            differ = {k for k in of_tuned if repr(of_tuned[k]) != repr(of_untuned[k])}
+            assert differ - {"optimizer", "learning_rate"} == {
+                "model_dir",
+                "initial_checkpoint_path",
+            }
+            asked = stage.replace("/train", "/evaluate")
+            assert bound(asked)["tasks"] == (of_tuned["pack"].mixture,)
+            assert bound(asked)["tasks"] == bound(asked.replace("/tuned/", "/untuned/"))["tasks"]
+        seeds = {each.seed for each in bound("report")["runs"]}
+        assert seeds == {0, 1, 2}
+        packs = {bound(stage)["settings"] for stage in stages_of(loaded, "pack")}
+        assert {bound(stage)["pack"] for stage in stages_of(loaded, "train")} == packs
+    # 32 rows are others with each seed.
+    assert {pack.seed for pack in packs if pack.num_examples == 32} == {0, 1, 2}
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_all_mixtures_of_a_recipe_are_known_names(path):
     loaded = load(path.stem)
     named = {bound(stage)["settings"].mixture for stage in stages_of(loaded, "pack")}
     for stage in stages_of(loaded, "evaluate"):
-        named |= set(bound(stage)["mixtures"])
+        named |= {*bound(stage)["mixtures"], *bound(stage).get("tasks", ())}
     rendered = set()
     for stage in stages_of(loaded, "render"):
         rendered |= set(bound(stage)["names"])

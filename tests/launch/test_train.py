@@ -30,6 +30,7 @@ OF_RECIPES = {
     "flan_few_shot.gin",
     "flan_instructions.gin",
     "flan_leave_one_cluster_out.gin",
+    "flan_prompt_tuning.gin",
     "flan_sweep.gin",
     "flan_templates.gin",
     "instructgpt.gin",

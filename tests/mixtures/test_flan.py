@@ -181,11 +181,12 @@ def test_few_shot_mixtures_have_few_shot_tasks(name):
 
 def test_ablations_of_the_instruction_have_the_same_rates():
     plain = rates("flan_inter_cluster_split_10_10templates_train")
-    for kind in ("no_template", "dataset_name"):
+    for kind in ("no_template", "dataset_name", "prefix_lm"):
         bare = rates(f"flan_inter_cluster_split_10_{kind}_train")
         assert {n.removesuffix(kind): rate for n, rate in bare.items()} == {
             n.removesuffix("10templates"): rate for n, rate in plain.items()
         }
+    for kind in ("no_template", "dataset_name"):
         assert len(rates(f"flan_inter_cluster_split_10_{kind}_eval")) == 10
 
 
@@ -229,6 +230,7 @@ def test_the_papers_62_datasets():
         ("flan_inter_split_1templates_5tpc_train", "give 1 to 4"),
         ("flan_inter_cluster_split_8_10templates_scoring_eval", "can be ranked"),
         ("flan_all_overlap_no_template_two_shot_train", "leave two_shot out"),
+        ("flan_all_overlap_prefix_lm_eval", "end in _train"),
     ],
 )
 def test_names_that_cannot_be_are_told(name, told):

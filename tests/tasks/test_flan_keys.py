@@ -2,7 +2,7 @@ import pytest
 
 from instrux.errors import InputError
 from instrux.prompts.flan import FlanForm
-from tasks.flan_keys import bare_templates, template_keys
+from tasks.flan_keys import bare_templates, prefix_templates, template_keys
 
 TRANSLATION = {"lang1": "English", "lang2": "French", "sent1": "Rain.", "sent2": "La pluie."}
 
@@ -39,9 +39,26 @@ def test_a_bare_translation_is_the_sentence_alone_in_either_direction():
     ]
 
 
-def test_every_key_has_a_bare_form():
+def test_every_key_has_a_bare_form_and_a_text_to_go_on_with():
     for key, entry in template_keys().items():
-        assert len(bare_templates(key)) == len(entry.targets)
+        assert len(bare_templates(key)) == len(prefix_templates(key)) == len(entry.targets)
+
+
+def continued(premise, hypothesis="it is wet"):
+    row = {"premise": premise, "hypothesis": hypothesis, "answer": "yes", "options": ["yes", "no"]}
+    text = FlanForm().render_with(prefix_templates("rte"), 0, row, "x/0")
+    assert text.answer_choices is None
+    return text.inputs, text.targets
+
+
+def test_a_text_is_to_be_gone_on_with_and_shows_no_label():
+    words = [str(number) for number in range(300)]
+    # 16 words are asked for, after the 120 before them; of a short text its second half.
+    assert continued(" ".join(words)) == (
+        " ".join(words[167:287]),
+        " ".join([*words[287:], "it", "is", "wet"]),
+    )
+    assert continued("It rains {{ now }}.") == ("It rains {{ now", "}}. it is wet")
 
 
 def test_an_unknown_key_is_told():
