@@ -31,6 +31,7 @@ from instrux.data.sources import PythonSource
 
 PREFIX = "public_"
 _ROWS = "instrux.data.public_rows"
+_QUESTIONS = "instrux.data.question_rows"
 _TRUTHFUL_QA_FORMS = ("qa", "instruction", "qa_instruction")
 
 
@@ -46,7 +47,7 @@ class FewShotSet:
         shots: exemplars of the few-shot form; 0 for sets that have none.
         shots_split: where they are drawn from.
         group: the field that rows of one passage share.
-        function: which function of `public_rows` gives its rows.
+        function: which function gives its rows, `module:function`.
         drawn: how many rows are drawn; all where None.
     """
 
@@ -57,7 +58,7 @@ class FewShotSet:
     shots: int = 0
     shots_split: str = "train"
     group: str | None = None
-    function: str = "plain_rows"
+    function: str = f"{_ROWS}:plain_rows"
     drawn: int | None = None
     files: tuple[str, ...] = field(default=())
 
@@ -65,17 +66,24 @@ class FewShotSet:
 # Numbers of exemplars and of rows: appendix D. Where the published split has more rows than the
 # paper's number, as many are drawn.
 FEW_SHOT_SETS = (
-    FewShotSet(name="drop", hub=("drop", None), metrics=("squad_f1",), shots=4, group="passage"),
+    FewShotSet(
+        name="drop",
+        hub=("drop", None),
+        metrics=("drop_f1",),
+        shots=4,
+        group="passage",
+        function=f"{_QUESTIONS}:drop_rows",
+    ),
     FewShotSet(
         name="quac",
         hub=("quac", None),
-        metrics=("squad_f1",),
+        metrics=("quac_f1",),
         shots=2,
         group="paragraph",
-        function="quac_rows",
+        function=f"{_QUESTIONS}:quac_rows",
     ),
     FewShotSet(
-        name="squad_v2", hub=("squad_v2", None), metrics=("squad_f1",), shots=4, group="context"
+        name="squad_v2", hub=("squad_v2", None), metrics=("squad_v2_f1",), shots=4, group="context"
     ),
     FewShotSet(name="hellaswag", hub=("hellaswag", None), metrics=("accuracy",), shots=15),
     FewShotSet(name="rte", hub=("super_glue", "rte"), metrics=("accuracy",), shots=15),
@@ -118,7 +126,7 @@ def _task(
 ) -> PublicTask:
     source = PythonSource(
         f"{PREFIX}{dataset}",
-        function=f"{_ROWS}:{function}",
+        function=function,
         split_names=(split,),
         arguments=arguments,
     )
@@ -136,14 +144,14 @@ def _task(
 
 def _few_shot(each: FewShotSet, *, shots: int) -> PublicTask:
     own: dict[str, Any] = {"hub": each.hub}
-    if each.function == "plain_rows":
+    if each.function == f"{_ROWS}:plain_rows":
         own["files"] = each.files
     of_split = own | ({} if each.drawn is None else {"drawn": each.drawn})
     function, arguments = each.function, of_split
     if shots:
-        function = "with_shots"
+        function = f"{_ROWS}:with_shots"
         arguments = {
-            "rows": f"{_ROWS}:{each.function}",
+            "rows": each.function,
             "arguments": of_split,
             "shots": shots,
             "shots_split": each.shots_split,
@@ -168,7 +176,7 @@ def _prefixed(prefix: str) -> list[PublicTask]:
             f"crows_pairs_{prefix}",
             "crows_pairs",
             PairTemplate(prefix),
-            function="crows_pairs",
+            function=f"{_ROWS}:crows_pairs",
             split="test",
             arguments={"hub": ("crows_pairs", None)},
             metrics=("pair_entropy",),
@@ -178,7 +186,7 @@ def _prefixed(prefix: str) -> list[PublicTask]:
             f"winogender_{prefix}",
             "winogender",
             PairTemplate(prefix),
-            function="winogender_pairs",
+            function=f"{_ROWS}:winogender_pairs",
             split="test",
             arguments={
                 "hub": ("winogender", None),
@@ -191,7 +199,7 @@ def _prefixed(prefix: str) -> list[PublicTask]:
             f"real_toxicity_{prefix}",
             "real_toxicity",
             ToxicityTemplate(prefix),
-            function="toxicity_rows",
+            function=f"{_ROWS}:toxicity_rows",
             split="train",
             arguments={
                 "hub": ("allenai/real-toxicity-prompts", None),
@@ -208,7 +216,7 @@ def _truthful_qa(form: str, *, ranked: bool) -> PublicTask:
         f"truthful_qa_{'mc_' if ranked else ''}{form}",
         "truthful_qa_mc" if ranked else "truthful_qa",
         TruthfulQaTemplate(form, ranked=ranked),
-        function="truthful_qa_rows",
+        function=f"{_ROWS}:truthful_qa_rows",
         split="validation",
         arguments={
             "hub": ("truthful_qa", "generation"),

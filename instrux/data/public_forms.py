@@ -156,6 +156,8 @@ class SetForm:
         answer: a row's answer, with what stands before it.
         choices: what is ranked, or None.
         references: all acceptable answers, or None for the answer alone.
+        target: what is right in the form that the set's metric reads, where exemplars show it
+            otherwise; None for the answer itself.
     """
 
     instruction: str
@@ -163,6 +165,7 @@ class SetForm:
     answer: Callable[[Row], str]
     choices: Callable[[Row], tuple[str, ...]] | None = None
     references: Callable[[Row], tuple[str, ...]] | None = None
+    target: Callable[[Row], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +195,7 @@ class SetTemplate:
             )
             choices = None if form.choices is None else form.choices(row)
             found = None if form.references is None else form.references(row)
-            return Parts((prompt, form.answer(row)), choices, found)
+            return Parts((prompt, (form.target or form.answer)(row)), choices, found)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise InputError(f"{self.set}: a row is not as the hub has it ({error!r})") from error
 
@@ -208,12 +211,14 @@ def _field(row: Any, name: str) -> Any:
 
 NOT_REFERENT = "not: "
 """Begins a target that a pronoun does not refer to, as the metric `pronoun_referent` has it."""
+SPAN_SEPARATOR = " | "
+"""Stands between the spans of one answer in DROP's targets, as the metric `drop_f1` has it."""
 NOT_IN_BACKGROUND = "Not in background."
 I_DO_NOT_KNOW = "I don't know."
 
 
-def _drop_spans(row: Row) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row["answers_spans"]["spans"]))
+def _drop_answers(row: Row) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(SPAN_SEPARATOR.join, row["answers"])))
 
 
 def _squad_answers(row: Row) -> tuple[str, ...]:
@@ -250,8 +255,9 @@ FORMS: Mapping[str, SetForm] = {
     "drop": SetForm(
         "Answer each question using information in the preceding passage.",
         lambda row: f"Passage: {row['passage']}\n\nQuestion: {row['question']}\n\nAnswer:",
-        lambda row: f" {_drop_spans(row)[0]}",
-        references=_drop_spans,
+        lambda row: f" {', '.join(row['answers'][0])}",
+        references=_drop_answers,
+        target=lambda row: f" {_drop_answers(row)[0]}",
     ),
     "quac": SetForm(
         "Answer each question using information in the preceding background paragraph. If there is"

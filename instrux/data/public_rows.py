@@ -1,5 +1,7 @@
 """Rows of the public sets that InstructGPT is evaluated on (arXiv 2203.02155, appendix D).
 
+Those of DROP and QuAC, whose answers take some work, are in `question_rows.py`.
+
 Each function gives the rows of one split. They are read from a file of a mirror (the folders that
 INSTRUX_MIRROR names) where it has one, else as a dataset of the Hugging Face hub; then they are drawn,
 paired, taken apart, and given exemplars, always by seed and never by chance.
@@ -45,37 +47,13 @@ def plain_rows(
     Raises:
         InputError: the rows cannot be had.
     """
-    rows = _read(split, hub, files)
+    rows = read_published(split, hub, files)
     if drawn is None:
         yield from rows
         return
     numbered = list(enumerate(rows))
     chosen = sorted(numbered, key=lambda row: seeded_rng(seed, str(row[0]), "drawn").random())
     yield from (row for _, row in sorted(chosen[:drawn], key=lambda row: row[0]))
-
-
-def quac_rows(split: str, *, hub: tuple[str, str | None]) -> Iterator[Row]:
-    """One row a question of each dialogue, with the questions and answers before it.
-
-    Raises:
-        InputError: the rows cannot be had, or are no dialogues.
-    """
-    for row in _read(split, hub, ()):
-        try:
-            texts = row["answers"]["texts"]
-            own = row["orig_answers"]["texts"]
-            for turn, question in enumerate(row["questions"]):
-                yield {
-                    "title": row["wikipedia_page_title"],
-                    "paragraph": row["context"],
-                    "history": list(zip(row["questions"][:turn], own[:turn], strict=True)),
-                    "question": question,
-                    "answers": list(dict.fromkeys([own[turn], *texts[turn]])),
-                }
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise InputError(
-                f"quac: a row is no dialogue of the hub's schema ({error!r})"
-            ) from error
 
 
 def toxicity_rows(
@@ -96,7 +74,7 @@ def toxicity_rows(
         InputError: the rows cannot be had, or have no `prompt` with `text` and `toxicity`.
     """
     parts: dict[int, list[tuple[int, Row]]] = collections.defaultdict(list)
-    for number, row in enumerate(_read(split, hub, files)):
+    for number, row in enumerate(read_published(split, hub, files)):
         try:
             toxicity = row["prompt"]["toxicity"]
         except (KeyError, TypeError) as error:
@@ -133,7 +111,7 @@ def winogender_pairs(
         InputError: the rows cannot be had, a `sentid` is none, or a pair is not whole.
     """
     found: dict[tuple[str, str, str], dict[str, str]] = {}
-    for number, row in enumerate(_read(split, hub, files)):
+    for number, row in enumerate(read_published(split, hub, files)):
         match = _SENTENCE_ID.match(str(row.get("sentid")))
         if match is None or not isinstance(row.get("sentence"), str):
             raise InputError(
@@ -156,7 +134,7 @@ def crows_pairs(
     Raises:
         InputError: the rows cannot be had, or a pair is not whole.
     """
-    for number, row in enumerate(_read(split, hub, files)):
+    for number, row in enumerate(read_published(split, hub, files)):
         try:
             yield {"sentences": [row["sent_more"], row["sent_less"]]}
         except KeyError as error:
@@ -173,7 +151,7 @@ def truthful_qa_rows(
     Raises:
         InputError: the rows cannot be had, or are of neither schema.
     """
-    for number, row in enumerate(_read(split, hub, files)):
+    for number, row in enumerate(read_published(split, hub, files)):
         try:
             yield _from_csv(row) if "Question" in row else _from_hub(row)
         except KeyError as error:
@@ -279,7 +257,14 @@ def _is_exemplar(row: Row) -> bool:
 # --- Files -----------------------------------------------------------------------------------------
 
 
-def _read(split: str, hub: tuple[str, str | None], files: Sequence[str]) -> Iterator[Row]:
+def read_published(
+    split: str, hub: tuple[str, str | None], files: Sequence[str] = ()
+) -> Iterator[Row]:
+    """All rows of a split: from a file of a mirror that has one of these names, else as on the hub.
+
+    Raises:
+        InputError: the rows cannot be had.
+    """
     if path := _mirrored(files):
         yield from _file_rows(path)
         return

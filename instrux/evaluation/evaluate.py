@@ -234,8 +234,11 @@ def _padding_share(positions: int, tokens: int) -> float | None:
 
 
 def references(example: RenderedExample) -> tuple[str, ...]:
-    """All acceptable answers, stripped; the target is the first."""
-    return tuple(dict.fromkeys(t.strip() for t in (example.targets, *(example.references or ()))))
+    """All acceptable answers, stripped, each as often as it was given; the target is the first."""
+    target, others = example.targets.strip(), [text.strip() for text in example.references or ()]
+    if target in others:
+        others.remove(target)
+    return (target, *others)
 
 
 def _ranked(

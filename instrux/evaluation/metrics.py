@@ -8,7 +8,6 @@ intervals.
 Texts are stripped before they are compared, as P3's post-processing does.
 """
 
-import collections
 import difflib
 import functools
 import itertools
@@ -23,8 +22,16 @@ import numpy as np
 from instrux.data.public_forms import NOT_REFERENT
 from instrux.errors import InputError, did_you_mean
 from instrux.evaluation import rouge
+from instrux.evaluation.answer_f1 import (
+    drop_f1,
+    quac_f1,
+    squad_exact_match,
+    squad_f1,
+    squad_v2_f1,
+)
 
 Credit = Callable[[str, str], float]
+GroupCredit = Callable[[str, Sequence[str]], float]
 Corpus = Callable[[Sequence[str], Sequence[Sequence[str]]], float]
 
 
@@ -38,22 +45,32 @@ class Metric:
             only a whole set has.
         corpus: the score of a whole set where that is not the mean credit, else None.
         right_or_wrong: whether every credit is 0 or 100.
+        group_credit: credit of one prediction against all its references, where that is not the
+            best over them, else None.
     """
 
     name: str
     pair_credit: Credit | None = None
     corpus: Corpus | None = None
     right_or_wrong: bool = False
+    group_credit: GroupCredit | None = None
+
+    @property
+    def has_credits(self) -> bool:
+        """Whether it has a meaning for one example."""
+        return self.pair_credit is not None or self.group_credit is not None
 
     def credit(self, prediction: str, references: Sequence[str]) -> float:
-        """Credit of one prediction: the best over its references, 0 to 100.
+        """Credit of one prediction: the best over its references, as a rule, 0 to 100.
 
         Raises:
             TypeError: the metric has no meaning for one example.
         """
+        prediction = prediction.strip()
+        if self.group_credit is not None:
+            return self.group_credit(prediction, [reference.strip() for reference in references])
         if self.pair_credit is None:
             raise TypeError(f"{self.name} is defined on a whole set only")
-        prediction = prediction.strip()
         return max(self.pair_credit(prediction, reference.strip()) for reference in references)
 
     def score(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -109,24 +126,6 @@ def _tk_instruct_rouge_l(prediction: str, reference: str) -> float:
 
 def _tk_instruct_rouge_l_of_pieces(prediction: str, reference: str) -> float:
     return 100.0 * rouge.gpt2_scorer().rouge_l(prediction, reference)
-
-
-def _squad_words(text: str) -> list[str]:
-    return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
-
-
-def squad_exact_match(prediction: str, reference: str) -> float:
-    """SQuAD's exact match: case, ASCII punctuation, articles and blanks do not count."""
-    return 100.0 * (_squad_words(prediction) == _squad_words(reference))
-
-
-def squad_f1(prediction: str, reference: str) -> float:
-    """SQuAD's F1 over the words of both texts; two empty texts agree."""
-    predicted, expected = _squad_words(prediction), _squad_words(reference)
-    if not predicted or not expected:
-        return 100.0 * (predicted == expected)
-    same = sum((collections.Counter(predicted) & collections.Counter(expected)).values())
-    return 200.0 * same / (len(predicted) + len(expected))
 
 
 def edit_similarity(prediction: str, reference: str) -> float:
@@ -288,6 +287,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("contains_target_noun", contains_target_noun, right_or_wrong=True),
         Metric("squad_exact_match", squad_exact_match, right_or_wrong=True),
         Metric("squad_f1", squad_f1),
+        Metric("squad_v2_f1", squad_v2_f1),
+        Metric("quac_f1", group_credit=quac_f1),
+        Metric("drop_f1", drop_f1),
         Metric("rouge1", _rouge("rouge1")),
         Metric("rouge2", _rouge("rouge2")),
         Metric("rougeL", _rouge("rougeL")),
@@ -352,9 +354,9 @@ def resolve_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     for name in names:
         for own in _own_names(name):
             found.setdefault(own, METRICS[own])
-    if not any(metric.pair_credit for metric in found.values()):
+    if not any(metric.has_credits for metric in found.values()):
         found = {"accuracy": METRICS["accuracy"], **found}
-    return tuple(sorted(found.values(), key=lambda metric: metric.pair_credit is None))
+    return tuple(sorted(found.values(), key=lambda metric: not metric.has_credits))
 
 
 def _own_names(name: str) -> tuple[str, ...]:

@@ -62,18 +62,6 @@ def test_winogender_pairs_the_genders_of_named_participants(mirror):
         list(public_rows.winogender_pairs("test", hub=("winogender", None), files=()))
 
 
-def test_quac_is_asked_question_by_question(mirror):
-    row = {
-        "wikipedia_page_title": "Ada", "context": "Ada wrote.", "questions": ["What?", "When?"],
-        "orig_answers": {"texts": ["notes", "CANNOTANSWER"]},
-        "answers": {"texts": [["notes", "her notes"], ["CANNOTANSWER"]]},
-    }  # fmt: skip
-    mirror("quac", "validation", [row])
-    first, second = public_rows.quac_rows("validation", hub=("quac", None))
-    assert (first["history"], first["answers"]) == ([], ["notes", "her notes"])
-    assert (second["history"], second["answers"]) == ([("What?", "notes")], ["CANNOTANSWER"])
-
-
 @pytest.fixture
 def passages(mirror):
     rows = [{"context": f"p{n // 2}", "question": f"q{n}"} for n in range(12)]

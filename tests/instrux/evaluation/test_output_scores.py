@@ -189,7 +189,7 @@ def test_table_14_as_the_paper_prints_it():
     assert len(table) == 32
     assert table["public_crows_pairs_basic", "pair_entropy"][-1] == 0.241
     assert table["public_truthful_qa_qa_instruction", "true"][-1] == 0.852
-    assert table["public_squad_v2_few_shot", "squad_f1"] == (
+    assert table["public_squad_v2_few_shot", "squad_v2_f1"] == (
         58.86,
         62.33,
         69.75,
