@@ -126,7 +126,8 @@ def _add_create(actions) -> None:
         "--mode",
         default="form",
         help="form: rate each output and rank several (InstructGPT's form); pairs: which of two is"
-        " acceptable, and which is better (form)",
+        " acceptable, and which is better; toxicity: how toxic prompts and continuations are, and"
+        " how well these continue (form)",
     )
     create.add_argument(
         "--share",

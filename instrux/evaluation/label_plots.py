@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 from instrux.evaluation.drawing import ARM_COLOURS, INK, MUTED, Drawing, arm_style, draw, plain
 from instrux.evaluation.label_flags import FLAG_OF_NAME
 from instrux.evaluation.label_results import LabelResults, LabelSection
-from instrux.evaluation.label_statistics import Share, WinRate
+from instrux.evaluation.label_scales import SCALE_OF_NAME
+from instrux.evaluation.label_statistics import ScaleMean, Share, WinRate
 from instrux.evaluation.results import Interval
 
 _WIDTH = 9.0
@@ -150,6 +151,45 @@ def _flag_panel(axes: Axes, flag: str, shares: Sequence[Share], systems: Sequenc
     axes.set_ylim(len(systems) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.tick_params(labelbottom=True)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def scales(results: LabelResults) -> Drawing | None:
+    """A panel a scale of the toxicity form, a bar a system: the mean with its interval."""
+    by_scale: dict[str, list[ScaleMean]] = {}
+    for mean in results.overall.scales:
+        if mean.system:
+            by_scale.setdefault(mean.scale, []).append(mean)
+    if not by_scale:
+        return None
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(1, len(by_scale), squeeze=False, sharey=True)
+        for axes, (scale, means) in zip(panels.flat, by_scale.items(), strict=True):
+            _scale_panel(axes, scale, means, results.systems)
+
+    said = "; ".join(
+        f"{SCALE_OF_NAME[scale].label}: "
+        + ", ".join(f"{mean.system} {mean.mean:.2f}" for mean in means)
+        for scale, means in by_scale.items()
+    )
+    height = 1.15 + 0.3 * len(results.systems)
+    return draw("scales", f"Means over prompts. {said}.", paint, width=_WIDTH, height=height)
+
+
+def _scale_panel(
+    axes: Axes, scale: str, means: Sequence[ScaleMean], systems: Sequence[str]
+) -> None:
+    axes.set_title(SCALE_OF_NAME[scale].label, fontsize=10)
+    for mean in means:
+        number = systems.index(mean.system)
+        _bar(axes, number, mean.mean, mean.bootstrap, number, 0.62)
+    axes.set_yticks(range(len(systems)), [plain(system, 28) for system in systems])
+    axes.set_ylim(len(systems) - 0.5, -0.5)
+    values = SCALE_OF_NAME[scale].values
+    axes.set_xlim(values[0] - 0.05, values[-1] + 0.05)
+    axes.set_xticks(values)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from instrux.errors import InputError
 from instrux.evaluation.label_flags import ANSWERS, FLAG_OF_NAME, OVERALL
+from instrux.evaluation.label_scales import SCALE_OF_NAME
 
 SCHEMA = "instrux.labels/1"
 CLEARLY, SLIGHTLY, TIE = "clearly", "slightly", "tie"
@@ -31,12 +32,14 @@ class OutputRating:
         overall: overall quality, 1 to 7, or None where it was not asked.
         flags: name of `label_flags.FLAGS` -> `yes`, `no` or `na`.
         acceptable: whether the output is acceptable, or None where it was not asked.
+        scales: name of `label_scales.SCALES` that is about outputs -> value.
     """
 
     system: str
     overall: int | None = None
     flags: Mapping[str, str] = field(default_factory=dict)
     acceptable: bool | None = None
+    scales: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class LabelRecord:
         guideline: version of the instructions to labellers.
         notes: what the labeller wrote.
         seconds: how long the page was open; None if unknown.
+        prompt_scales: name of `label_scales.SCALES` that is about prompts -> value.
         prompt: its text, "" if the record does not carry it.
         outputs: system -> text, likewise.
     """
@@ -87,6 +91,7 @@ class LabelRecord:
     guideline: str = ""
     notes: str = ""
     seconds: float | None = None
+    prompt_scales: Mapping[str, int] = field(default_factory=dict)
     prompt: str = ""
     outputs: Mapping[str, str] = field(default_factory=dict)
 
@@ -202,6 +207,7 @@ def _own(content: Mapping[str, Any]) -> LabelRecord:
         closed_domain=_truth(content.get("closed_domain"), "closed_domain"),
         has_constraint=_truth(content.get("has_constraint"), "has_constraint"),
         seconds=_seconds(content.get("seconds")),
+        prompt_scales=_scales(content.get("prompt_scales", {}), of_prompt=True),
         outputs={
             system: _expect(text, str, f"outputs.{system}")
             for system, text in _expect(content.get("outputs", {}), dict, "outputs").items()
@@ -318,7 +324,20 @@ def _rating(value: Any) -> OutputRating:
         overall=overall,
         flags=flags,
         acceptable=_truth(value.get("acceptable"), "acceptable"),
+        scales=_scales(value.get("scales", {}), of_prompt=False),
     )
+
+
+def _scales(value: Any, *, of_prompt: bool) -> dict[str, int]:
+    for name, given in _expect(value, dict, "scales").items():
+        scale = SCALE_OF_NAME.get(name)
+        if scale is None or scale.of_prompt != of_prompt:
+            about = "prompts" if of_prompt else "outputs"
+            known = [each.name for each in SCALE_OF_NAME.values() if each.of_prompt == of_prompt]
+            raise ValueError(f"no scale {name!r} of {about}; they are {known}")
+        if type(given) is not int or given not in scale.values:
+            raise ValueError(f"{name} should be one of {list(scale.values)}, found {given!r}")
+    return value
 
 
 def _ranking(value: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -19,6 +19,8 @@ _CAPTIONS = {
     " prompts, the broken line says no difference.",
     "outcomes": "Numbers are prompts.",
     "overall_quality": "Mean over prompts; the line on a bar is the 95 % interval.",
+    "scales": "Mean over prompts; the line on a bar is the 95 % interval. Toxicity is 0 to 2,"
+    " relative to the prompt -1 to 1, continuity 1 to 7.",
     "flags": "Share of yes, percent, with Wilson's 95 % interval. Flags that nobody answered with"
     " yes are in the table alone.",
 }
@@ -32,6 +34,7 @@ def write_label_report(folder: Path, results: LabelResults) -> Path:
             label_plots.win_rates,
             label_plots.outcomes,
             label_plots.overall_quality,
+            label_plots.scales,
             label_plots.flags,
         )
         if (drawing := plot(results)) is not None

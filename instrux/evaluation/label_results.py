@@ -19,9 +19,11 @@ from instrux.evaluation.label_agreement import (
 )
 from instrux.evaluation.label_flags import FLAG_OF_NAME, NOT_APPLICABLE
 from instrux.evaluation.label_records import LabelRecord, latest
+from instrux.evaluation.label_scales import SCALES
 from instrux.evaluation.label_statistics import (
     Comparison,
     MeanRating,
+    ScaleMean,
     Share,
     WinRate,
     acceptance_shares,
@@ -30,6 +32,7 @@ from instrux.evaluation.label_statistics import (
     flag_shares,
     grouped,
     mean_ratings,
+    scale_means,
     split_by,
     win_rate,
 )
@@ -58,7 +61,7 @@ class QuestionAgreement:
     """Agreement on one question, over the outputs of all systems.
 
     Attributes:
-        question: `comparison`, `acceptable`, `overall` or a flag's name.
+        question: `comparison`, `acceptable`, `overall`, or a flag's or a scale's name.
         agreement: a `ComparisonAgreement` for `comparison`.
     """
 
@@ -82,6 +85,7 @@ class LabelSection:
             first, and speak of the other system.
         ratings: overall quality of each system.
         flags: share of each flag and system.
+        scales: mean of each scale and system, where toxicity was asked about.
         agreement: by question.
     """
 
@@ -95,6 +99,7 @@ class LabelSection:
     pairs: tuple[PairResult, ...]
     ratings: tuple[MeanRating, ...]
     flags: tuple[Share, ...]
+    scales: tuple[ScaleMean, ...]
     agreement: tuple[QuestionAgreement, ...]
 
 
@@ -186,6 +191,7 @@ def _section(
         pairs=tuple(pairs),
         ratings=tuple(mean_ratings(records, seed=seed)),
         flags=tuple(flag_shares(records)),
+        scales=tuple(scale_means(records, seed=seed)),
         agreement=tuple(_agreements(records, chain.from_iterable(compared.values()))),
     )
 
@@ -209,8 +215,12 @@ def _agreements(
         yield QuestionAgreement("comparison", comparison_agreement(outcomes))
     said: dict[str, list[tuple[tuple[str, str], int | str | bool]]] = {}
     for record in records:
+        for scale, value in record.prompt_scales.items():
+            said.setdefault(scale, []).append(((record.prompt_id, ""), value))
         for rating in record.ratings:
             key = (record.prompt_id, rating.system)
+            for scale, value in rating.scales.items():
+                said.setdefault(scale, []).append((key, value))
             if rating.overall is not None:
                 said.setdefault("overall", []).append((key, rating.overall))
             if rating.acceptable is not None:
@@ -220,11 +230,12 @@ def _agreements(
             for flag, answer in rating.flags.items():
                 if answer != NOT_APPLICABLE and flag_applies(record, flag):
                     said.setdefault(flag, []).append((key, answer))
-    for question in ("acceptable", "overall", *FLAG_OF_NAME):
+    scales = [scale.name for scale in SCALES]
+    for question in ("acceptable", "overall", *FLAG_OF_NAME, *scales):
         if question in said:
             by_output = grouped(said[question], lambda item: item[0]).values()
             answers = [[answer for _, answer in given] for given in by_output]
-            ordered = question == "overall"
+            ordered = question == "overall" or question in scales
             found = agreement(answers, level="ordinal" if ordered else "nominal")
             yield QuestionAgreement(question, found)
 

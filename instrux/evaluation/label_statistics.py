@@ -15,6 +15,7 @@ import numpy as np
 from instrux.evaluation.bootstrap import percentile_interval, wilson
 from instrux.evaluation.label_flags import FLAG_OF_NAME, NO, NOT_APPLICABLE, YES
 from instrux.evaluation.label_records import CLEARLY, LabelRecord
+from instrux.evaluation.label_scales import SCALES
 from instrux.evaluation.results import Interval
 
 REPLICATES = 10_000
@@ -93,6 +94,27 @@ class MeanRating:
     mean: float
     bootstrap: Interval
     counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ScaleMean:
+    """Mean of a scale over prompts.
+
+    Attributes:
+        scale: name of `label_scales.SCALES`.
+        system: whose outputs were rated; "" where prompts were.
+        n: prompts.
+        mean: the mean.
+        bootstrap: its 95 % interval, by drawing prompts with replacement.
+        counts: how often each value was given.
+    """
+
+    scale: str
+    system: str
+    n: int
+    mean: float
+    bootstrap: Interval
+    counts: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -211,6 +233,38 @@ def _mean_rating(system: str, given: list[int], seed: int) -> MeanRating:
         mean=float(values.mean()),
         bootstrap=bootstrap_mean(values, seed=seed),
         counts=tuple(given.count(value) for value in range(1, 8)),
+    )
+
+
+def scale_means(records: Sequence[LabelRecord], *, seed: int = 0) -> list[ScaleMean]:
+    """Means of every scale and system that was rated, by the first answer a prompt.
+
+    A scale that is about prompts has one mean, over all of them.
+    """
+    first: dict[str, dict[str, dict[str, int]]] = {scale.name: {} for scale in SCALES}
+    for record in records:
+        rated = [("", record.prompt_scales), *((r.system, r.scales) for r in record.ratings)]
+        for system, scales in rated:
+            for name, value in scales.items():
+                first[name].setdefault(system, {}).setdefault(record.prompt_id, value)
+    return [
+        _scale_mean(scale.name, system, list(of_system.values()), scale.values, seed)
+        for scale in SCALES
+        for system, of_system in sorted(first[scale.name].items())
+    ]
+
+
+def _scale_mean(
+    scale: str, system: str, given: list[int], values: Sequence[int], seed: int
+) -> ScaleMean:
+    numbers = np.array(given, dtype=np.float64)
+    return ScaleMean(
+        scale=scale,
+        system=system,
+        n=len(given),
+        mean=float(numbers.mean()),
+        bootstrap=bootstrap_mean(numbers, seed=seed),
+        counts={value: given.count(value) for value in values},
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from instrux.evaluation.label_agreement import Agreement, ComparisonAgreement
 from instrux.evaluation.label_flags import FLAG_OF_NAME
 from instrux.evaluation.label_results import LabelResults, LabelSection, PairResult
+from instrux.evaluation.label_scales import SCALE_OF_NAME
 from instrux.evaluation.label_statistics import Share
 from instrux.evaluation.results import Interval
 
@@ -37,6 +38,7 @@ def tables(results: LabelResults) -> list[Table]:
     made = [
         _pair_table(_shown_pairs(section, results.baseline)),
         _rating_table(section),
+        _scale_table(section),
         _flag_table(section),
         _acceptance_table(_shown_pairs(section, results.baseline)),
         _agreement_table(results),
@@ -103,6 +105,25 @@ def _rating_table(section: LabelSection) -> Table:
     )
 
 
+def _scale_table(section: LabelSection) -> Table:
+    rows = []
+    for i, mean in enumerate(section.scales):
+        first = i == 0 or section.scales[i - 1].scale != mean.scale
+        label = SCALE_OF_NAME[mean.scale].label if first else ""
+        low, high = mean.bootstrap.low, mean.bootstrap.high
+        counts = ", ".join(f"{value}: {count}" for value, count in mean.counts.items() if count)
+        interval = f"{low:.2f} to {high:.2f}"
+        rows.append((label, mean.system or "–", str(mean.n), f"{mean.mean:.2f}", interval, counts))
+    return Table(
+        "Toxicity and continuity",
+        "Mean over prompts; the interval draws prompts. Toxicity is 0 (not), 1 or 2 (very), relative"
+        " to the prompt -1 (less), 0 or 1 (more); continuity is 1 to 7.",
+        ("scale", "system", "n", "mean", "95 % interval", "value: how often"),
+        tuple(rows),
+        names=2,
+    )
+
+
 def _flag_table(section: LabelSection) -> Table:
     told = {share.question for share in section.flags if share.yes}
     never = {s.question: s.n for s in section.flags if s.question not in told}
@@ -161,7 +182,7 @@ def _agreement_table(results: LabelResults) -> Table:
     return Table(
         "Agreement of labellers",
         "n: things that two labellers or more answered about. Raw agreement and Cohen's κ of the"
-        " first two answers; Krippendorff's α of all (ordinal for overall quality, else nominal)."
+        " first two answers; Krippendorff's α of all (ordinal for overall quality and scales, else nominal)."
         " Without ties: where neither said tie. Relaxed: half a credit where one of the two did.",
         ("question", "n", "raw %", "without ties % (n)", "relaxed %", "κ", "α"),
         tuple(row for row in rows if row[1] != "0"),
@@ -176,7 +197,9 @@ _QUESTIONS = {
 
 
 def _question(name: str) -> str:
-    return _QUESTIONS[name] if name in _QUESTIONS else FLAG_OF_NAME[name].label
+    if name in _QUESTIONS:
+        return _QUESTIONS[name]
+    return SCALE_OF_NAME[name].label if name in SCALE_OF_NAME else FLAG_OF_NAME[name].label
 
 
 def _agreement_row(label: str, found: Agreement) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from typing import Any
 
 from instrux.data.files import write_atomically
 from instrux.errors import InputError
-from instrux.evaluation.label_flags import OVERALL
 from instrux.evaluation.label_records import LabelRecord
 from instrux.studio.label.exchange import (
     ForeignAnswer,
@@ -30,7 +29,6 @@ from instrux.studio.label.form import (
     LETTERS,
     NOTES,
     OVERALL_NAME,
-    PREFERENCE,
     RANK,
     Question,
     content_of,
@@ -40,7 +38,8 @@ from instrux.studio.label.study import guidelines_of, now
 
 _USER_SPACE = uuid.UUID("6f0c5cb6-2e7b-5a6e-9d7c-0d9d1a4c8b52")
 """Labellers' ids in Argilla are made from their names within this space."""
-_NUMBERS = (OVERALL_NAME, RANK)
+_NUMBERS = (OVERALL_NAME, RANK, "continuity")
+"""Kinds whose options are 1 and up, as Argilla's ratings are."""
 
 
 def user_id(name: str) -> str:
@@ -166,8 +165,9 @@ def _field(name: str, title: str, *, required: bool) -> dict[str, Any]:
 
 def _question(question: Question, *, required: bool) -> dict[str, Any]:
     if question.kind in _NUMBERS:
-        top = OVERALL[-1] if question.kind == OVERALL_NAME else len(question.options)
-        options: list[dict[str, Any]] = [{"value": value} for value in range(1, top + 1)]
+        options: list[dict[str, Any]] = [
+            {"value": int(option.value)} for option in question.options
+        ]
         kind = "rating"
     else:
         options = [
@@ -175,7 +175,8 @@ def _question(question: Question, *, required: bool) -> dict[str, Any]:
             for option in question.options
         ]
         kind = "label_selection"
-    about = "" if question.kind in (RANK, ACCEPTABLE, PREFERENCE) else f"Answer {question.letter}: "
+    of_output = question.letter and question.kind not in (RANK, ACCEPTABLE)
+    about = f"Answer {question.letter}: " if of_output else ""
     made: dict[str, Any] = {"type": kind, "options": options}
     if kind == "label_selection" and len(options) > 2:
         made["visible_options"] = len(options)

@@ -6,7 +6,7 @@ stands on it. So no page and no form can tell a labeller which system an output 
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from instrux.evaluation.label_flags import ANSWERS, FLAGS, OVERALL, Flag
@@ -18,7 +18,8 @@ from instrux.evaluation.label_records import (
     OutputRating,
     Preference,
 )
-from instrux.studio.label.study import PAIRS, StudySettings
+from instrux.evaluation.label_scales import SCALE_OF_NAME, SCALES, Scale
+from instrux.studio.label.study import PAIRS, TOXICITY, StudySettings
 
 OVERALL_NAME, ACCEPTABLE, RANK, PREFERENCE, NOTES = (
     "overall",
@@ -48,8 +49,8 @@ class Question:
 
     Attributes:
         name: of its field in the form; unique on the page.
-        kind: `overall`, `acceptable`, `rank`, `preference` or a flag's name.
-        letter: the output it is about; "" for the preference.
+        kind: `overall`, `acceptable`, `rank`, `preference`, or a flag's or a scale's name.
+        letter: the output it is about; "" for the preference, and for what is about the prompt.
         text: what is asked.
         options: the answers.
     """
@@ -59,6 +60,13 @@ class Question:
     letter: str
     text: str
     options: tuple[Option, ...]
+
+    @property
+    def part(self) -> str:
+        """The part of the page that it belongs to: `prompt`, an output's letter, `ranking`, `better`."""
+        if self.kind == RANK:
+            return "ranking"
+        return self.letter or ("better" if self.kind == PREFERENCE else "prompt")
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,17 @@ class Content:
         answers: system -> kind of question -> value.
         preference: `{"better": system or None, "degree": …}`, or None.
         notes: free text.
+        prompt: kind of question about the prompt -> value.
     """
 
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     preference: Mapping[str, str | None] | None = None
     notes: str = ""
+    prompt: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON, as it is stored."""
-        return {"answers": self.answers, "preference": self.preference, "notes": self.notes}
+        return asdict(self)
 
 
 _OVERALL_WORDS = {1: "worst", 4: "passable", 7: "best"}
@@ -115,10 +125,30 @@ def questions(task: TaskFacts, settings: StudySettings) -> list[Question]:
     letters = LETTERS[: len(task.outputs)]
     if settings.mode == PAIRS:
         return [*(_acceptable(letter) for letter in letters), _preference()]
-    asked = [q for letter in letters for q in _about_one(letter, task)]
+    toxicity = settings.mode == TOXICITY
+    asked = [_scaled(scale) for scale in SCALES if scale.of_prompt] if toxicity else []
+    for letter in letters:
+        asked += _toxicity_of_one(letter) if toxicity else _about_one(letter, task)
     if len(letters) > 1:
-        asked += [_rank(letter, len(letters)) for letter in letters]
+        noun = noun_of(settings).lower()
+        asked += [_rank(letter, len(letters), noun) for letter in letters]
     return asked
+
+
+def noun_of(settings: StudySettings) -> str:
+    """What a page calls an output."""
+    return "Continuation" if settings.mode == TOXICITY else "Answer"
+
+
+def _toxicity_of_one(letter: str) -> list[Question]:
+    return [_scaled(scale, letter) for scale in SCALES if not scale.of_prompt]
+
+
+def _scaled(scale: Scale, letter: str = "") -> Question:
+    # The key of a negative value is its sign: there is none for two characters.
+    options = tuple(Option(str(v), word, str(v)[:1]) for v, word in scale.words.items())
+    name = f"{scale.name}_{letter}" if letter else scale.name
+    return Question(name, scale.name, letter, scale.question, options)
 
 
 def _about_one(letter: str, task: TaskFacts) -> list[Question]:
@@ -159,10 +189,10 @@ def _preference() -> Question:
     return Question(PREFERENCE, PREFERENCE, "", "Which answer is better?", options)
 
 
-def _rank(letter: str, count: int) -> Question:
+def _rank(letter: str, count: int, noun: str) -> Question:
     words = {1: "best", count: "worst"}
     options = tuple(Option(str(v), words.get(v, ""), str(v)) for v in range(1, count + 1))
-    return Question(f"{RANK}_{letter}", RANK, letter, f"Rank of answer {letter}", options)
+    return Question(f"{RANK}_{letter}", RANK, letter, f"Rank of {noun} {letter}", options)
 
 
 def parse(fields: Mapping[str, str], asked: Sequence[Question], systems: Sequence[str]) -> Content:
@@ -174,6 +204,7 @@ def parse(fields: Mapping[str, str], asked: Sequence[Question], systems: Sequenc
         systems: in the order in which the page shows them.
     """
     answers: dict[str, dict[str, str]] = {}
+    prompt: dict[str, str] = {}
     preference = None
     for question in asked:
         value = fields.get(question.name)
@@ -181,11 +212,13 @@ def parse(fields: Mapping[str, str], asked: Sequence[Question], systems: Sequenc
             continue
         if question.kind == PREFERENCE:
             preference = _stored_preference(value, systems)
+        elif not question.letter:
+            prompt[question.kind] = value
         else:
             system = systems[LETTERS.index(question.letter)]
             answers.setdefault(system, {})[question.kind] = value
     notes = fields.get(NOTES, "").replace("\r\n", "\n")[:MAX_NOTES]
-    return Content(answers, preference, notes)
+    return Content(answers, preference, notes, prompt)
 
 
 def _stored_preference(value: str, systems: Sequence[str]) -> dict[str, str | None]:
@@ -203,6 +236,8 @@ def fields_of(
     for question in asked:
         if question.kind == PREFERENCE:
             value = _shown_preference(content, systems)
+        elif not question.letter:
+            value = content.prompt.get(question.kind)
         else:
             system = systems[LETTERS.index(question.letter)]
             value = content.answers.get(system, {}).get(question.kind)
@@ -244,6 +279,7 @@ def to_record(task: TaskFacts, content: Content, systems: Sequence[str]) -> Labe
         closed_domain=task.closed_domain,
         has_constraint=task.has_constraint,
         notes=content.notes,
+        prompt_scales=_scales(content.prompt),
         prompt=task.prompt,
         outputs={system: task.outputs[system] for system in systems},
     )
@@ -256,7 +292,12 @@ def _rating(system: str, given: Mapping[str, str]) -> OutputRating:
         overall=int(given[OVERALL_NAME]) if OVERALL_NAME in given else None,
         flags={kind: value for kind, value in given.items() if kind in known},
         acceptable=given[ACCEPTABLE] == "yes" if ACCEPTABLE in given else None,
+        scales=_scales(given),
     )
+
+
+def _scales(given: Mapping[str, str]) -> dict[str, int]:
+    return {kind: int(value) for kind, value in given.items() if kind in SCALE_OF_NAME}
 
 
 def _ranking(content: Content) -> tuple[tuple[str, ...], ...] | None:
@@ -271,7 +312,7 @@ def content_of(record: LabelRecord) -> Content:
     """A record as what is stored: the reverse of `to_record`."""
     answers: dict[str, dict[str, str]] = {}
     for rating in record.ratings:
-        given = dict(rating.flags)
+        given = {**rating.flags, **_as_fields(rating.scales)}
         if rating.overall is not None:
             given[OVERALL_NAME] = str(rating.overall)
         if rating.acceptable is not None:
@@ -285,7 +326,12 @@ def content_of(record: LabelRecord) -> Content:
         answers,
         {"better": preference.better, "degree": preference.degree} if preference else None,
         record.notes,
+        _as_fields(record.prompt_scales),
     )
+
+
+def _as_fields(scales: Mapping[str, int]) -> dict[str, str]:
+    return {name: str(value) for name, value in scales.items()}
 
 
 def signed(record: LabelRecord, **who: Any) -> LabelRecord:

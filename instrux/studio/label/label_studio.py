@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from instrux.data.files import write_atomically
 from instrux.errors import InputError
 from instrux.evaluation.label_records import LabelRecord
+from instrux.evaluation.label_scales import SCALE_OF_NAME
 from instrux.studio.label.argilla import read_json
 from instrux.studio.label.exchange import (
     ForeignAnswer,
@@ -60,6 +61,9 @@ def config(widest: ShownTask, tasks: Sequence[ShownTask]) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", value="Prompt")
     ElementTree.SubElement(view, "Text", name="prompt", value="$prompt")
+    for question in widest.questions:
+        if not question.letter and question.kind != PREFERENCE:
+            _control(view, question, "prompt", required=True)
     for letter in widest.letters:
         name = f"output_{letter}"
         ElementTree.SubElement(view, "Header", value=f"Answer {letter}")
@@ -81,7 +85,7 @@ def config(widest: ShownTask, tasks: Sequence[ShownTask]) -> str:
 def _control(
     view: ElementTree.Element, question: Question, to_name: str, *, required: bool
 ) -> None:
-    ElementTree.SubElement(view, "Header", value=question.text, size="5")
+    ElementTree.SubElement(view, "Header", value=_asked(question), size="5")
     shared = {"name": question.name, "toName": to_name, "required": str(required).lower()}
     if question.kind == OVERALL_NAME:
         ElementTree.SubElement(view, "Rating", shared | {"maxRating": str(len(question.options))})
@@ -89,6 +93,14 @@ def _control(
     choices = ElementTree.SubElement(view, "Choices", shared | {"choice": "single-radio"})
     for option in question.options:
         ElementTree.SubElement(choices, "Choice", value=option.value)
+
+
+def _asked(question: Question) -> str:
+    """The question; with what the values of a scale mean, as a choice shows its value alone."""
+    if question.kind not in SCALE_OF_NAME:
+        return question.text
+    words = ", ".join(f"{o.value} {o.label}" for o in question.options if o.label)
+    return f"{question.text} ({words})"
 
 
 def _task(task: ShownTask, answers: Sequence[LabelRecord]) -> dict[str, Any]:

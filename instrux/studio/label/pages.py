@@ -8,15 +8,17 @@ from functools import cached_property
 from instrux.studio.label.answers import Progress, View
 from instrux.studio.label.form import (
     LETTERS,
+    PREFERENCE,
     RANK,
     Content,
     Question,
     TaskFacts,
     fields_of,
+    noun_of,
     questions,
 )
 from instrux.studio.label.labellers import Labeller
-from instrux.studio.label.study import PAIRS, StudySettings
+from instrux.studio.label.study import FORM, PAIRS, StudySettings
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class TaskPage:
         return self.settings.mode == PAIRS
 
     @property
+    def has_flags(self) -> bool:
+        """Whether there are yes/no questions about each output."""
+        return self.settings.mode == FORM
+
+    @property
     def is_answered(self) -> bool:
         """Whether it was submitted before."""
         return self.facts.id in self.progress.done
@@ -85,12 +92,22 @@ class TaskPage:
     def excerpt(self, letter: str) -> str:
         """The beginning of an output, on one line."""
         text = self.facts.outputs[self.view.systems[LETTERS.index(letter)]]
-        return " ".join(text.split())[:100] or "(an empty answer)"
+        return " ".join(text.split())[:100] or "(empty)"
+
+    @property
+    def noun(self) -> str:
+        """What an output is called."""
+        return noun_of(self.settings)
+
+    @property
+    def opening(self) -> list[Question]:
+        """The questions about the prompt."""
+        return [q for q in self.asked if not q.letter and q.kind != PREFERENCE]
 
     @property
     def closing(self) -> list[Question]:
         """The questions about all outputs together: ranks, or the preference."""
-        return [q for q in self.asked if q.kind == RANK or not q.letter]
+        return [q for q in self.asked if q.kind in (RANK, PREFERENCE)]
 
 
 @dataclass(frozen=True)

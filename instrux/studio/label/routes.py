@@ -1,11 +1,12 @@
 """The label pages' routes.
 
 Each route opens the study, does its work in one transaction and closes it: between two requests
-nothing is held in memory that the file does not have.
+nothing is held in memory that the file does not have, but for who failed to sign in.
 """
 
 import hashlib
 import hmac
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from instrux.studio.app import Subject
 from instrux.studio.label import answers, labellers
+from instrux.studio.label.attempts import Attempts
 from instrux.studio.label.form import TaskFacts, parse, questions, unanswered
 from instrux.studio.label.labellers import Labeller
 from instrux.studio.label.pages import TaskPage, summary_of
@@ -71,7 +73,7 @@ def subject(study: Path) -> Subject:
             Route("/label/task/{task}", _posted(_submit), methods=["POST"]),
             Route("/label/task/{task}/draft", _posted(_draft), methods=["POST"]),
         ],
-        state={"label_study": study},
+        state={"label_study": study, "label_attempts": Attempts()},
     )
 
 
@@ -135,12 +137,18 @@ async def _form(request: Request) -> dict[str, str]:
 
 async def _sign_in(request: Request) -> Response:
     if request.method == "GET":
-        return page(request, "label/sign_in.html", {"wrong": False, "name": ""})
+        return _sign_in_page(request)
     fields = await _form(request)
     name, token = fields.get("name", "").strip(), fields.get("token", "")
+    attempts: Attempts = request.app.state.label_attempts
+    client = request.client.host if request.client else ""
+    if (seconds := attempts.wait(client)) > 0:
+        return _sign_in_page(request, name=name, wait=math.ceil(seconds))
     secret = await run_in_threadpool(_start_session, request, name, token)
     if secret is None:
-        return page(request, "label/sign_in.html", {"wrong": True, "name": name}, status=403)
+        attempts.failed(client)
+        return _sign_in_page(request, name=name, wrong=True)
+    attempts.succeeded(client)
     response = RedirectResponse(HOME, status_code=303)
     response.set_cookie(
         cookie_of(request.app.state.label_study),
@@ -151,6 +159,18 @@ async def _sign_in(request: Request) -> Response:
         secure=request.url.scheme == "https",
         path="/",
     )
+    return response
+
+
+def _sign_in_page(
+    request: Request, *, name: str = "", wrong: bool = False, wait: int = 0
+) -> Response:
+    context = {"name": name, "wrong": wrong, "wait": wait}
+    response = page(
+        request, "label/sign_in.html", context, status=429 if wait else 403 if wrong else 200
+    )
+    if wait:
+        response.headers["Retry-After"] = str(wait)
     return response
 
 

@@ -13,10 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from instrux.errors import InputError
-from instrux.studio.label.guidelines import GUIDELINES, GUIDELINES_VERSION
+from instrux.studio.label.guidelines import (
+    GUIDELINES,
+    GUIDELINES_VERSION,
+    TOXICITY_GUIDELINES,
+    TOXICITY_GUIDELINES_VERSION,
+)
 
-FORM, PAIRS = "form", "pairs"
-MODES = (FORM, PAIRS)
+FORM, PAIRS, TOXICITY = "form", "pairs", "toxicity"
+MODES = (FORM, PAIRS, TOXICITY)
 _APPLICATION_ID = 0x494E5358  # "INSX"
 _VERSION = 1
 _SCHEMA = """
@@ -60,7 +65,8 @@ class StudySettings:
 
     Attributes:
         mode: `form`: each output is rated, and several are ranked; `pairs`: two outputs, which
-            of them are acceptable and which is better.
+            of them are acceptable and which is better; `toxicity`: how toxic the prompt is and how
+            each output goes on with it, and several are ranked.
         share: share of the tasks that `raters` labellers of each group answer, for agreement;
             the others are answered by one of each group.
         raters: labellers of a group for such a task.
@@ -114,11 +120,17 @@ def create(path: Path, settings: StudySettings) -> None:
             )
             database.execute(
                 "INSERT INTO guidelines (version, text) VALUES (?, ?)",
-                (GUIDELINES_VERSION, GUIDELINES),
+                _guidelines_for(settings.mode),
             )
         partial.rename(path)
     except (OSError, sqlite3.Error) as error:
         raise InputError(f"{path}: cannot be made ({error}).") from error
+
+
+def _guidelines_for(mode: str) -> tuple[str, str]:
+    if mode == TOXICITY:
+        return TOXICITY_GUIDELINES_VERSION, TOXICITY_GUIDELINES
+    return GUIDELINES_VERSION, GUIDELINES
 
 
 def is_study(path: Path) -> bool:

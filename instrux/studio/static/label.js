@@ -22,7 +22,7 @@ function setCurrent(question, { scroll = true } = {}) {
   current?.classList.add("current");
   if (current && scroll) {
     // The first question of an output brings its text into view too, and that of the ranking all ranks.
-    const section = current.closest(".output, .closing");
+    const section = current.closest(".opening, .output, .closing");
     const isFirst = section.querySelector("fieldset") === current && !form.classList.contains("pair");
     (isFirst ? section : current).scrollIntoView({
       block: isFirst ? "start" : "nearest",
@@ -43,9 +43,9 @@ function goToLetter(letter) {
   return own.length > 0;
 }
 
-const groupOf = (question) => (question.dataset.kind === "rank" ? "ranking" : question.dataset.letter || "better");
+const groupOf = (question) => question.dataset.part;
 
-// One chip an output, and one for the ranking: how many questions each still has.
+// One chip a part of the page, such as an output or the ranking: how many questions each still has.
 function showLeft() {
   const counts = new Map();
   for (const question of questions) {
@@ -223,7 +223,7 @@ function commandOf(event) {
   if (key === "Enter") return send;
   if (key === "ArrowDown" || key === "j") return () => step(1);
   if (key === "ArrowUp" || key === "k") return () => step(-1);
-  if (key === "N" && current?.dataset.letter) return () => noToTheRest(current.dataset.letter);
+  if (key === "N" && current?.dataset.letter && form.querySelector("[data-rest]")) return () => noToTheRest(current.dataset.letter);
   if (key === "?") return () => help.toggleAttribute("open");
   if (key === "Escape") return () => help.removeAttribute("open");
   if (key === "t") return () => notes.focus();

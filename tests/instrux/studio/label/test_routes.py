@@ -10,6 +10,7 @@ from instrux.errors import InputError
 from instrux.studio.app import create_app
 from instrux.studio.label import labellers, study
 from instrux.studio.label.answers import records_of
+from instrux.studio.label.attempts import Attempts
 from instrux.studio.label.importing import import_items
 from instrux.studio.label.routes import cookie_of, subject
 from instrux.studio.label.study import StudySettings, opened
@@ -72,6 +73,39 @@ def test_nobody_gets_in_without_signing_in(path):
     assert wrong.status_code == 403 and "set-cookie" not in wrong.headers
     client.cookies.set(cookie_of(path), "made-up")
     assert client.get("/label").status_code == 303
+
+
+def test_who_fails_to_sign_in_too_often_must_wait(path):
+    client = _client(path)
+    with opened(path, write=True) as database:
+        token = labellers.add(database, name="anna")
+    now = [0.0]
+    client.app.state.label_attempts = Attempts(failures=3, seconds=60, clock=lambda: now[0])
+    for _ in range(3):
+        assert client.post("/label/sign-in", data={"name": "anna", "token": "x"}).status_code == 403
+        now[0] += 10
+    refused = client.post("/label/sign-in", data={"name": "anna", "token": token})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "30")
+    assert "Wait 30 seconds" in refused.text and "set-cookie" not in refused.headers
+    now[0] = 61.0
+    right = client.post("/label/sign-in", data={"name": "anna", "token": token})
+    assert right.status_code == 303
+    for _ in range(2):  # what came before a success does not count
+        assert client.post("/label/sign-in", data={"name": "anna", "token": "x"}).status_code == 403
+
+
+def test_failures_are_counted_for_each_client_and_forgotten():
+    now = [0.0]
+    attempts = Attempts(failures=2, seconds=10, clock=lambda: now[0])
+    attempts.failed("a")
+    assert attempts.wait("a") == 0
+    now[0] = 4.0
+    attempts.failed("a")
+    assert (attempts.wait("a"), attempts.wait("b")) == (6.0, 0.0)
+    now[0] = 10.0
+    assert attempts.wait("a") == 0.0
+    attempts.failed("a")  # at 10, after one at 4: full again until 14
+    assert attempts.wait("a") == 4.0
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(path):
