@@ -70,15 +70,19 @@ def _tell(made: MixtureComparison, path: Path) -> None:
     table = Table(box=SIMPLE)
     table.add_column("prompts", no_wrap=True)
     table.add_column("metric", no_wrap=True)
-    table.add_column("chance", justify="right", no_wrap=True)
+    table.add_column("baseline", justify="right", no_wrap=True)
     for name in made.names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in made.groups:
         scores = [f"{cell.score.value:.1f}{cell.mark}" for cell in row.cells]
-        chance = "" if row.baseline is None else f"{row.baseline:.1f}"
-        table.add_row(Text(row.label), Text(row.metric), chance, *scores)
+        baseline = "" if row.baseline is None else f"{row.baseline:.1f}"
+        table.add_row(Text(row.label), Text(row.metric), baseline, *scores)
     console.print(table)
-    console.print("+ or -: above or below the base, the 95 % interval leaves out 0.", markup=False)
+    console.print(
+        "baseline: what no understanding gets (chance, or always the most frequent answer). + or -:"
+        " above or below the base, the 95 % interval leaves out 0.",
+        markup=False,
+    )
     for sentence in made.sentences:
         console.print(f"  {sentence}", markup=False)
     console.print(f"Report: {path}", markup=False)

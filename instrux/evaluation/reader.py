@@ -1,6 +1,7 @@
 """A model that reads text: scores answer choices, or writes an answer."""
 
 import collections
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -38,7 +39,8 @@ class ReadingSettings:
         normalize_lengths: whether a choice's score is divided by its tokens (T0: it is not).
         decoding: how answers are generated; greedily by default.
         stop: an answer ends before the first of these characters, or None. InstructGPT cuts the
-            answers to its automatic sets at the first newline (arXiv 2203.02155, appendix D).
+            answers to its automatic sets at the first newline (arXiv 2203.02155, appendix D). A
+            token that holds all of it ends the decoding too, beam search apart.
         score_end: whether the end of sequence counts in a choice's score (T0: it does).
     """
 
@@ -76,7 +78,7 @@ class Generated:
     Attributes:
         texts: the answers, cut at `stop` and stripped.
         scores: of each, see `decoding.Decoded`; 0 where they were not asked for.
-        tokens: the ids of each, up to and with the end of sequence.
+        tokens: the ids of each, up to and with the end of sequence, or a token that holds `stop`.
         token_scores: of each its tokens' log-probabilities in nats; empty where they were not
             asked for.
     """
@@ -247,8 +249,24 @@ class Reader:
             eos_id=self._vocabulary.eos_id,
             target_prefix=prefix,
             draw_ids=self._place(ids),
+            stops=self._stops,
             scored=scored,
         )
+
+    @functools.cached_property
+    def _stops(self) -> np.ndarray | None:
+        """Bool [vocab]: the tokens that hold all of `stop`; None where none does.
+
+        A `stop` that two tokens make together is cut out of the text alone.
+        """
+        stop = self.settings.stop
+        if stop is None:
+            return None
+        size = self._model.config.vocab_size
+        known = min(size, self._vocabulary.vocab_size)
+        held = np.zeros(size, bool)
+        held[:known] = [stop in self._vocabulary.decode([token]) for token in range(known)]
+        return held if held.any() else None
 
     def _generated(
         self, tokens: np.ndarray, scores: np.ndarray, token_scores: np.ndarray

@@ -87,6 +87,7 @@ def greedy(
         jax.random.key(0),
         None,
         None,
+        None,
         settings=DecodingSettings(),
         max_decode_length=max_decode_length,
         eos_id=eos_id,
@@ -137,6 +138,7 @@ def sample(
         key,
         None,
         None,
+        None,
         settings=settings,
         max_decode_length=max_decode_length,
         eos_id=eos_id,
@@ -157,6 +159,7 @@ def decode(
     eos_id: int = 1,
     target_prefix: jax.Array | np.ndarray | None = None,
     draw_ids: jax.Array | np.ndarray | None = None,
+    stops: jax.Array | np.ndarray | None = None,
     logit_callback: LogitCallback | None = None,
     scored: bool = True,
 ) -> Decoded:
@@ -176,6 +179,8 @@ def decode(
             behind it; for T5 too.
         draw_ids: int `[batch]`: a prompt's draws are a function of the seed and its id alone, so
             the same in any batch; its place in the batch where None.
+        stops: bool `[vocab]`: tokens that end a target as `eos_id` does, such as all that hold a
+            newline; None for none. Not with beam search, whose targets run on to their end.
         logit_callback: gives new logits, `[rows, vocab]`, for those of each step and the
             `Progress`; to forbid tokens, give them minus infinity. It is traced: write it with
             jax.numpy, and pass the same function again, as another one compiles anew.
@@ -202,6 +207,7 @@ def decode(
         jax.random.key(settings.seed),
         prefix,
         None if draw_ids is None else jnp.asarray(draw_ids, jnp.int32),
+        None if stops is None or settings.num_beams > 1 else jnp.asarray(stops, bool),
         settings=dataclasses.replace(settings, seed=0),  # another seed compiles nothing anew
         max_decode_length=max_decode_length,
         eos_id=eos_id,
@@ -230,6 +236,7 @@ def _decode_jitted(
     key: jax.Array,
     prefix: jax.Array | None,
     draw_ids: jax.Array | None,
+    stops: jax.Array | None,
     *,
     settings: DecodingSettings,
     max_decode_length: int,
@@ -269,7 +276,15 @@ def _decode_jitted(
     ids = ids[:, None] * copies + jnp.arange(copies) if copies > 1 else ids[:, None]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, ids.reshape(-1))
     decoded = _one_by_one(
-        logits_of, decoder, keys, settings, prefix=prefix, copies=copies, scored=scored, **shared
+        logits_of,
+        decoder,
+        keys,
+        settings,
+        prefix=prefix,
+        stops=stops,
+        copies=copies,
+        scored=scored,
+        **shared,
     )
     return _best_first(decoded) if copies > 1 else decoded
 
@@ -314,6 +329,7 @@ def _one_by_one(
     settings: DecodingSettings,
     *,
     prefix: jax.Array | None,
+    stops: jax.Array | None,
     copies: int,
     scored: bool,
     max_decode_length: int,
@@ -338,6 +354,8 @@ def _one_by_one(
         logits, caches = logits_of(state.tokens, state.caches, index, state.decoded)
         tokens = jnp.where(state.done, 0, choose(logits, index).astype(jnp.int32))
         ends = tokens == eos_id
+        if stops is not None:
+            ends |= stops[tokens]
         given = jnp.zeros((rows,), jnp.int32) if forced is None else forced[:, index]
         is_given = (given > 0) & ~state.done
         tokens = jnp.where(is_given, given, tokens)

@@ -110,6 +110,19 @@ def test_answers_are_cut_at_the_first_newline(params, reader, monkeypatch):
         dataclasses.replace(READING, stop="")
 
 
+def test_a_token_that_holds_the_stop_ends_the_answer(params, reader):
+    inputs = reader.tokenize_inputs(["Q: one", "Q: two", "Q: three"])
+    whole = reader.generate(inputs)
+    stop = next(character for character in whole[0].texts[0][1:] if character.strip())
+    cut = Reader(MODEL, params, VOCABULARY, dataclasses.replace(READING, stop=stop))
+    found = cut.generate(inputs)
+    assert [one.texts[0] for one in found] == [
+        one.texts[0].partition(stop)[0].strip() for one in whole
+    ]
+    assert len(found[0].tokens[0]) < len(whole[0].tokens[0])
+    assert stop in VOCABULARY.decode(found[0].tokens[0][-1:])
+
+
 def test_a_pronoun_s_answer_counts_by_whether_it_names_the_candidate():
     metric = METRICS["pronoun_referent"]
     assert metric.credit("The city councilmen.", ["the city councilmen"]) == 100

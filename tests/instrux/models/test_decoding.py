@@ -177,3 +177,25 @@ def test_a_callback_changes_the_logits(model, params, batch):
     ).tokens
     assert (tokens[:, 0, 2] == 7).all()
     assert not (np.delete(tokens, 2, axis=2) % 2).any()
+
+
+def test_a_stop_token_ends_its_row_and_the_loop_ends_with_the_last_row(model, params, batch):
+    inputs = batch["encoder_input_tokens"]
+    whole = decode(model, params, inputs, length=10, eos_id=-5).tokens[:, 0]
+    stops = np.zeros(97, bool)
+    stops[whole[:, 3]] = True  # each row's fourth token at the latest
+    ends = [int(np.flatnonzero(stops[row])[0]) + 1 for row in whole]
+    steps = []
+
+    def count(logits, progress):
+        jax.debug.callback(lambda index: steps.append(int(index)), progress.index)
+        return logits
+
+    ended = decode(
+        model, params, inputs, length=10, eos_id=-5, stops=stops, logit_callback=count
+    ).tokens[:, 0]
+    jax.effects_barrier()
+    for row, before, end in zip(ended, whole, ends, strict=True):
+        np.testing.assert_array_equal(row[:end], before[:end])
+        assert not row[end:].any()
+    assert sorted(steps) == list(range(max(ends))) and max(ends) <= 4
