@@ -44,5 +44,5 @@ lint: env
 constraints:
 	$(VENV)/bin/pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-	  --extra hf --extra studio --extra gcp --extra dask --extra wandb --extra docs --extra test \
+	  --extra hf --extra studio --extra gcp --extra dask --extra presidio --extra wandb --extra docs --extra test \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o constraints.txt

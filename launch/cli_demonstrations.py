@@ -74,7 +74,13 @@ def _add_users(command: argparse.ArgumentParser) -> None:
         "--personal_data_kind",
         action="append",
         help="for the patterns: email, phone, ip_address, card_number, bank_account, national_id; "
-        "these when left out, and street_address when asked",
+        "these when left out, and street_address when asked; for presidio its names of entities",
+    )
+    command.add_argument(
+        "--personal_data_model",
+        default="en_core_web_lg",
+        help="the spaCy model that presidio takes: an installed package or a folder "
+        "(en_core_web_lg)",
     )
 
 
@@ -86,7 +92,14 @@ def _demonstrations(options: argparse.Namespace, rest: list[str]) -> int:
         *("name", "data_dir", "vocabulary", "max_tokens", "max_prompt_tokens"),
         *("max_completion_tokens", "separator", "prefix_tokens", "detect_languages"),
         *("few_shot_expansions", "max_shots", "prompts_a_user", "validation_share", "test_share"),
-        *("declared_splits", "personal_data", "seed", "num_shards", "max_bad_share"),
+        *(
+            "declared_splits",
+            "personal_data",
+            "personal_data_model",
+            "seed",
+            "num_shards",
+            "max_bad_share",
+        ),
     )
     settings = {name: given[name] for name in same}
     if options.personal_data_kind:

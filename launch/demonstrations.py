@@ -12,6 +12,7 @@ from instrux.data.demonstration_formats import DemonstrationInput
 from instrux.data.demonstration_settings import DemonstrationSettings
 from instrux.data.demonstration_stages import FewShotForm, LengthLimits, SplitShares
 from instrux.data.personal_data import DEFAULT_KINDS
+from instrux.data.presidio_finder import MODEL
 from instrux.data.vocabularies import VocabularySpec
 
 _NARROWEST = 120
@@ -33,6 +34,7 @@ def demonstrations(
     prompts_a_user: int = 200,
     personal_data: str = "patterns",
     personal_data_kinds: Sequence[str] = DEFAULT_KINDS,
+    personal_data_model: str = MODEL,
     detect_languages: bool = False,
     languages: Sequence[str] = (),
     few_shot_expansions: int = 8,
@@ -60,7 +62,8 @@ def demonstrations(
         prefix_tokens: words and marks that near-duplicates share at the start.
         prompts_a_user: at most.
         personal_data: `patterns`, `presidio` or `keep`.
-        personal_data_kinds: what the patterns look for.
+        personal_data_kinds: what the patterns look for, or `presidio` by its names of entities.
+        personal_data_model: the spaCy model that `presidio` takes: a package or a folder.
         detect_languages: whether to find out languages that rows do not say.
         languages: those that stay; all where empty.
         few_shot_expansions: prompts made of one few-shot instruction at most.
@@ -89,6 +92,7 @@ def demonstrations(
         prompts_a_user=prompts_a_user,
         personal_data=personal_data,
         personal_data_kinds=tuple(personal_data_kinds),
+        personal_data_model=personal_data_model,
         detect_languages=detect_languages,
         languages=tuple(languages),
         few_shot=FewShotForm(expansions=few_shot_expansions, max_shots=max_shots),

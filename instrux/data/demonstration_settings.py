@@ -6,7 +6,8 @@ from typing import Any
 
 from instrux.data.demonstration_formats import DemonstrationInput
 from instrux.data.demonstration_stages import FewShotForm, LengthLimits, SplitShares
-from instrux.data.personal_data import DEFAULT_KINDS, Finder, PatternFinder, PresidioFinder
+from instrux.data.personal_data import DEFAULT_KINDS, Finder, PatternFinder
+from instrux.data.presidio_finder import MODEL, PresidioFinder
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError, did_you_mean
 
@@ -32,7 +33,9 @@ class DemonstrationSettings:
             paper says "long" and no number.
         prompts_a_user: at most (200 in the paper).
         personal_data: `patterns`, `presidio` or `keep`.
-        personal_data_kinds: what the patterns look for.
+        personal_data_kinds: what the patterns look for; for `presidio` names of its entities, all
+            but the impersonal ones by default.
+        personal_data_model: the spaCy model that `presidio` takes: a package or a folder.
         detect_languages: whether a language that a row does not say is found out (py3langid).
         languages: the ones that stay; all where empty. What has none stays.
         few_shot: how few-shot prompts are expanded.
@@ -51,6 +54,7 @@ class DemonstrationSettings:
     prompts_a_user: int = 200
     personal_data: str = "patterns"
     personal_data_kinds: tuple[str, ...] = DEFAULT_KINDS
+    personal_data_model: str = MODEL
     detect_languages: bool = False
     languages: tuple[str, ...] = ()
     few_shot: FewShotForm = dataclasses.field(default_factory=FewShotForm)
@@ -70,7 +74,8 @@ class DemonstrationSettings:
                 f"personal_data is {self.personal_data!r}; choose from {', '.join(PERSONAL_DATA)}."
                 f"{did_you_mean(self.personal_data, PERSONAL_DATA)}"
             )
-        PatternFinder(self.personal_data_kinds)
+        if self.personal_data != "presidio":
+            PatternFinder(self.personal_data_kinds)
         for field in ("prefix_tokens", "prompts_a_user", "num_shards"):
             value = getattr(self, field)
             if value is not None and value < 1:
@@ -85,6 +90,8 @@ class DemonstrationSettings:
         """Gives what the bytes depend on; files and vocabulary count by their content."""
         settings = dataclasses.asdict(self)
         settings["vocabulary"] = self.vocabulary.digest()
+        if self.personal_data != "presidio":
+            del settings["personal_data_model"]
         for given, fingerprint in zip(settings["inputs"], fingerprints, strict=True):
             given["path"] = fingerprint
         return settings | {"format": FORMAT}
@@ -94,5 +101,7 @@ class DemonstrationSettings:
         if self.personal_data == "keep":
             return None
         if self.personal_data == "presidio":
-            return PresidioFinder()
+            by_default = self.personal_data_kinds == DEFAULT_KINDS
+            entities = None if by_default else [kind.upper() for kind in self.personal_data_kinds]
+            return PresidioFinder(entities=entities, model=self.personal_data_model)
         return PatternFinder(self.personal_data_kinds)

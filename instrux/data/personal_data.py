@@ -2,14 +2,14 @@
 
 The default looks for what is surely personal where it is found at all: e-mail addresses, telephone
 numbers, public IP addresses, payment cards (Luhn), bank accounts (ISO 13616) and national numbers of a
-few countries. Names and places need a model: `presidio` takes Microsoft's, an extra.
+few countries. Names need a model: `presidio_finder.py` asks Microsoft's library, an extra.
 """
 
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from instrux.errors import InputError, did_you_mean
 
@@ -268,56 +268,3 @@ class PatternFinder:
             for match in rule.pattern.finditer(text)
             if rule.is_real(match[0])
         ]
-
-
-class PresidioFinder:
-    """Finds personal data with Presidio's analyser, names and places included.
-
-    Attributes:
-        score_threshold: what it is less sure of is left alone, from 0 to 1.
-    """
-
-    def __init__(
-        self,
-        *,
-        entities: Sequence[str] | None = None,
-        score_threshold: float = 0.5,
-        engine: Any = None,
-    ) -> None:
-        """Starts the analyser, which loads a language model.
-
-        Args:
-            entities: Presidio's names of what to look for, such as `PERSON`; all where None.
-            score_threshold: from 0 to 1.
-            engine: an `AnalyzerEngine` set up by hand, for other languages than English.
-
-        Raises:
-            InputError: Presidio or its language model is not installed.
-        """
-        self.score_threshold = score_threshold
-        self._entities = list(entities) if entities else None
-        self._engine = _presidio_engine() if engine is None else engine
-
-    def find(self, text: str, language: str | None) -> list[Finding]:
-        """Gives what is personal; a text in a language that has no model is read as English."""
-        known = getattr(self._engine, "supported_languages", ["en"])
-        results = self._engine.analyze(
-            text=text,
-            language=language if language in known else "en",
-            entities=self._entities,
-            score_threshold=self.score_threshold,
-        )
-        return [
-            Finding(each.start, each.end, each.entity_type.lower(), "presidio") for each in results
-        ]
-
-
-def _presidio_engine() -> Any:
-    try:
-        from presidio_analyzer import AnalyzerEngine  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InputError(
-            "personal_data is 'presidio', which needs `pip install 'instrux[presidio]'` and a "
-            "spaCy model; 'patterns' needs neither."
-        ) from error
-    return AnalyzerEngine()

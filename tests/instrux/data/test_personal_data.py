@@ -1,7 +1,5 @@
 """Personal data is found where it is, not where numbers only look like it, and never told."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +7,6 @@ from hypothesis import strategies as st
 from instrux.data.personal_data import (
     Finding,
     PatternFinder,
-    PresidioFinder,
     passes_luhn,
     passes_mod_97,
     remove,
@@ -97,29 +94,3 @@ def test_check_digits():
     assert passes_luhn("79927398713")  # the example of ISO/IEC 7812's usual description
     assert not passes_luhn("79927398710")
     assert passes_mod_97("GB82WEST12345698765432")
-
-
-def test_presidio_is_asked_in_a_language_that_it_knows():
-    asked = []
-
-    class Engine:
-        supported_languages = ("en", "de")
-
-        def analyze(self, **arguments):
-            asked.append(arguments)
-            return [SimpleNamespace(start=0, end=3, entity_type="PERSON")]
-
-    finder = PresidioFinder(engine=Engine(), entities=["PERSON"])
-    assert remove("Ann is here", finder.find("Ann is here", "fr"))[0] == "[PERSON] is here"
-    finder.find("Ann", "de")
-    assert [each["language"] for each in asked] == ["en", "de"]
-
-
-def test_without_presidio_its_name_says_what_to_install():
-    try:
-        import presidio_analyzer  # noqa: F401
-    except ImportError:
-        with pytest.raises(InputError, match=r"instrux\[presidio\]"):
-            PresidioFinder()
-    else:
-        pytest.skip("presidio is installed")
