@@ -60,7 +60,8 @@ class PresidioFinder:
 
     def find(self, text: str, language: str | None) -> list[Finding]:
         """Gives what is personal; a text in a language without a model is read as in the first."""
-        language = language if language in self._languages else self._languages[0]
+        if language is None or language not in self._languages:
+            language = self._languages[0]
         supported = set(self._supported(language))
         results = self._engine.analyze(
             text=text,

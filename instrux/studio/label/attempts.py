@@ -4,7 +4,6 @@ Tokens are too long to guess; this spares the server the guessing, and the study
 for each. It is held in memory: a server that starts again has forgotten it.
 """
 
-import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -41,9 +40,10 @@ class Attempts:
     def wait(self, client: str) -> float:
         """Seconds until a client may try again; 0 where it may now."""
         with self._lock:
-            failed = self._of_client.get(client, ())
-            oldest = failed[0] if len(failed) == self._failures else -math.inf
-            return max(0.0, oldest + self._seconds - self._clock())
+            failed = self._of_client.get(client)
+            if failed is None or len(failed) < self._failures:
+                return 0.0
+            return max(0.0, failed[0] + self._seconds - self._clock())
 
     def failed(self, client: str) -> None:
         """Notes a failure."""
