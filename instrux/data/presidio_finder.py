@@ -60,12 +60,11 @@ class PresidioFinder:
 
     def find(self, text: str, language: str | None) -> list[Finding]:
         """Gives what is personal; a text in a language without a model is read as in the first."""
-        if language is None or language not in self._languages:
-            language = self._languages[0]
-        supported = set(self._supported(language))
+        known = next((each for each in self._languages if each == language), self._languages[0])
+        supported = set(self._supported(known))
         results = self._engine.analyze(
             text=text,
-            language=language,
+            language=known,
             entities=[entity for entity in self.entities if entity in supported],
             score_threshold=self.score_threshold,
         )
