@@ -83,7 +83,11 @@ FEW_SHOT_SETS = (
         function=f"{_QUESTIONS}:quac_rows",
     ),
     FewShotSet(
-        name="squad_v2", hub=("squad_v2", None), metrics=("squad_v2_f1",), shots=4, group="context"
+        name="squad_v2",
+        hub=("squad_v2", None),
+        metrics=("squad_v2_f1", "squad_f1"),
+        shots=4,
+        group="context",
     ),
     FewShotSet(name="hellaswag", hub=("hellaswag", None), metrics=("accuracy",), shots=15),
     FewShotSet(name="rte", hub=("super_glue", "rte"), metrics=("accuracy",), shots=15),

@@ -255,7 +255,8 @@ FORMS: Mapping[str, SetForm] = {
     "drop": SetForm(
         "Answer each question using information in the preceding passage.",
         lambda row: f"Passage: {row['passage']}\n\nQuestion: {row['question']}\n\nAnswer:",
-        lambda row: f" {', '.join(row['answers'][0])}",
+        # As the references that the paper's authors published with its samples have it.
+        lambda row: f" {' and '.join(row['answers'][0])}",
         references=_drop_answers,
         target=lambda row: f" {_drop_answers(row)[0]}",
     ),

@@ -77,7 +77,7 @@ def test_every_form_shows_its_answer_in_exemplars_alone():
         "tldr": {"post": "A long post.", "summary": "Short."},
         "cnn_dm": {"article": "News.", "highlights": "Brief."},
     }  # fmt: skip
-    answers = {"drop": "Ann, Bo", "quac": "an answer", "squad_v2": "Not in background.", "wmt15_fr_en": "Hello.", "tldr": "Short.", "cnn_dm": "Brief."}  # fmt: skip
+    answers = {"drop": "Ann and Bo", "quac": "an answer", "squad_v2": "Not in background.", "wmt15_fr_en": "Hello.", "tldr": "Short.", "cnn_dm": "Brief."}  # fmt: skip
     for name, row in rows.items():
         made = SetTemplate(name, "few_shot").apply({**row, "shots": [row]})
         prompt, target = made.parts
