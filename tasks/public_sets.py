@@ -88,6 +88,7 @@ FEW_SHOT_SETS = (
         metrics=("squad_v2_f1", "squad_f1"),
         shots=4,
         group="context",
+        function=f"{_QUESTIONS}:squad_v2_rows",
     ),
     FewShotSet(name="hellaswag", hub=("hellaswag", None), metrics=("accuracy",), shots=15),
     FewShotSet(name="rte", hub=("super_glue", "rte"), metrics=("accuracy",), shots=15),

@@ -6,7 +6,7 @@ byte-pair vocabulary needs it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from instrux.data.examples import RenderedExample
@@ -221,8 +221,16 @@ def _drop_answers(row: Row) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(SPAN_SEPARATOR.join, row["answers"])))
 
 
-def _squad_answers(row: Row) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row["answers"]["text"])) or (NOT_IN_BACKGROUND,)
+def _squad_answers(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts)) or (NOT_IN_BACKGROUND,)
+
+
+def _squad_query(row: Row) -> str:
+    history = "".join(f"Q: {q}\n\nA: {a or NOT_IN_BACKGROUND}\n\n" for q, a in row["history"])
+    return (
+        f"Title: {row['title']}\n\nBackground: {row['context']}\n\n{history}"
+        f"Q: {row['question']}\n\nA:"
+    )
 
 
 def _quac_answer(text: str) -> str:
@@ -254,7 +262,7 @@ _SST = (" negative", " positive")
 FORMS: Mapping[str, SetForm] = {
     "drop": SetForm(
         "Answer each question using information in the preceding passage.",
-        lambda row: f"Passage: {row['passage']}\n\nQuestion: {row['question']}\n\nAnswer:",
+        lambda row: f"Passage: {row['passage']}\nQuestion: {row['question']}\nAnswer:",
         # As the references that the paper's authors published with its samples have it.
         lambda row: f" {' and '.join(row['answers'][0])}",
         references=_drop_answers,
@@ -270,11 +278,9 @@ FORMS: Mapping[str, SetForm] = {
     "squad_v2": SetForm(
         "Answer each question using information in the preceding background paragraph. If there is"
         f' not enough information provided, answer with "{NOT_IN_BACKGROUND}"',
-        lambda row: (
-            f"Title: {row['title']}\n\nBackground: {row['context']}\n\nQ: {row['question']}\n\nA:"
-        ),
-        lambda row: f" {_squad_answers(row)[0]}",
-        references=_squad_answers,
+        _squad_query,
+        lambda row: f" {_squad_answers(row['answers']['text'])[0]}",
+        references=lambda row: _squad_answers(row["answers"]["text"]),
     ),
     "hellaswag": SetForm(
         "Complete each independent paragraph using common-sense reasoning.",
@@ -322,4 +328,5 @@ FORMS: Mapping[str, SetForm] = {
         lambda row: f" {row['summary']}",
     ),
 }
-"""WSC's instruction is in our words; the others are the paper's (appendix D)."""
+"""WSC's instruction is in our words; the others are the paper's (appendix D). DROP, SQuAD 2.0, WMT15 and
+TL;DR stand as in the samples that its authors published."""

@@ -1,8 +1,9 @@
-"""Rows of DROP and QuAC: one a question, with what each person answered to it.
+"""Rows of DROP, QuAC and SQuAD 2.0: one a question, with what each person answered to it.
 
 As those of `public_rows`, for the public sets that InstructGPT is evaluated on.
 """
 
+import collections
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from instrux.data import mirror
 from instrux.data.answer_words import words_f1
 from instrux.data.public_rows import Row, read_published
 from instrux.errors import InputError
+from instrux.prompts.randomness import seeded_rng
 
 CANNOT_ANSWER = "CANNOTANSWER"
 LOWEST_AGREEMENT = 0.4
@@ -74,6 +76,39 @@ def _agreement(answers: Sequence[str]) -> float:
         for own, answer in enumerate(answers)
     ]
     return sum(nearest) / len(nearest)
+
+
+# --- SQuAD 2.0 -------------------------------------------------------------------------------------
+
+
+def squad_v2_rows(split: str, *, hub: tuple[str, str | None], seed: int = 0) -> Iterator[Row]:
+    """SQuAD's rows with a `history`: the questions before this one about its paragraph.
+
+    They stand in an order drawn for the row, each with one of the answers to it, or none where it
+    has none, as in the samples that InstructGPT's authors published.
+
+    Args:
+        split: of the dataset.
+        hub: its name and configuration.
+        seed: of the draws.
+
+    Raises:
+        InputError: the rows cannot be had, or are not SQuAD's.
+    """
+    asked: dict[str, list[tuple[str, list[str]]]] = collections.defaultdict(list)
+    for number, row in enumerate(read_published(split, hub)):
+        try:
+            before = asked[row["context"]]
+            question, answers = row["question"], list(row["answers"]["text"])
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"squad_v2: row {number + 1} is not of the hub's schema ({error!r})"
+            ) from error
+        rng = seeded_rng(seed, str(number), "history")
+        history = [(q, rng.choice(given) if given else None) for q, given in before]
+        rng.shuffle(history)
+        before.append((question, answers))
+        yield {**row, "history": history}
 
 
 # --- DROP ------------------------------------------------------------------------------------------

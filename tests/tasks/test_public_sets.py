@@ -72,7 +72,7 @@ def test_every_form_shows_its_answer_in_exemplars_alone():
     rows = {
         "drop": {"passage": "P.", "question": "How many?", "answers": [["Ann", "Bo"], ["Bo"]]},
         "quac": {"title": "T", "paragraph": "P.", "history": [("q0", "CANNOTANSWER")], "question": "q1", "answers": ["an answer"]},
-        "squad_v2": {"title": "T", "context": "C.", "question": "Q?", "answers": {"text": []}},
+        "squad_v2": {"title": "T", "context": "C.", "question": "Q?", "answers": {"text": []}, "history": [("q0", None), ("q1", "x")]},
         "wmt15_fr_en": {"translation": {"fr": "Bonjour.", "en": "Hello."}},
         "tldr": {"post": "A long post.", "summary": "Short."},
         "cnn_dm": {"article": "News.", "highlights": "Brief."},
@@ -84,5 +84,11 @@ def test_every_form_shows_its_answer_in_exemplars_alone():
         assert target == (f" {answers[name]}" if name != "drop" else " Ann | Bo")
         query = SetTemplate(name, "zero_shot").apply(row).parts[0]
         assert prompt.startswith(f"{query} {answers[name]}") and prompt.endswith(query[-20:])
+    assert (
+        SetTemplate("squad_v2", "zero_shot")
+        .apply(rows["squad_v2"])
+        .parts[0]
+        .endswith("C.\n\nQ: q0\n\nA: Not in background.\n\nQ: q1\n\nA: x\n\nQ: Q?\n\nA:")
+    )
     assert "A: I don't know." in SetTemplate("quac", "zero_shot").apply(rows["quac"]).parts[0]
     assert SetTemplate("drop", "zero_shot").apply(rows["drop"]).references == ("Ann | Bo", "Bo")

@@ -1,10 +1,10 @@
-"""Rows of QuAC and DROP, a question each, as their published scripts count them."""
+"""Rows of QuAC, SQuAD 2.0 and DROP, a question each, as published scripts and samples have them."""
 
 import json
 
 import pytest
 
-from instrux.data.question_rows import drop_rows, quac_rows
+from instrux.data.question_rows import drop_rows, quac_rows, squad_v2_rows
 from instrux.errors import InputError
 
 HUB = ("questions", None)
@@ -63,6 +63,28 @@ def test_quac_leaves_out_what_people_do_not_agree_on(mirror):
     (kept,) = quac_rows("validation", hub=HUB)
     assert kept["answers"] == near and kept["history"] == [("q0", "w")]
     assert len(list(quac_rows("validation", hub=HUB, lowest_agreement=0.2))) == 2
+
+
+def test_squad_asks_after_the_questions_before_it_about_the_paragraph(mirror):
+    rows = [
+        {"context": c, "question": f"{c}{n}", "answers": {"text": [str(n), f"{n}."] if n else []}}
+        for c in "ab"
+        for n in range(6)
+    ]
+    mirror(rows)
+    made = list(squad_v2_rows("validation", hub=HUB))
+    for n, row in enumerate(made):
+        answers = dict(row["history"])
+        assert sorted(answers) == [f"{row['context']}{i}" for i in range(n % 6)]
+        assert [q[1] for q, answer in row["history"] if answer is None] == ["0"] * (n % 6 > 0)
+    said = {answer for row in made for question, answer in row["history"] if question[1] == "3"}
+    assert said == {"3", "3."}  # one of the answers to it
+    places = {[q for q, _ in row["history"]].index("a0") for row in made[1:6]}
+    assert len(places) > 1  # an order drawn for the row
+    assert made == list(squad_v2_rows("validation", hub=HUB))
+    mirror([{"context": "c"}])
+    with pytest.raises(InputError, match="row 1 is not of the hub's schema"):
+        list(squad_v2_rows("validation", hub=HUB))
 
 
 PUBLISHED = {
