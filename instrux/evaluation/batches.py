@@ -208,10 +208,14 @@ def _choices_arrays(
     tokens = np.zeros((rows, max(lengths[i] for i in members)), np.int32)
     for row, choice in enumerate(choice for i in members for choice in choices[i]):
         tokens[row, : len(choice)] = choice
-    return tokens, _owners(counts, rows, batch_size), counts
+    return tokens, deal_owners(counts, rows, batch_size), counts
 
 
-def _owners(counts: Sequence[int], rows: int, batch_size: int) -> np.ndarray:
+def deal_owners(counts: Sequence[int], rows: int, batch_size: int) -> np.ndarray:
+    """Owners of `rows` rows for choices, int32 `[rows]`: the first own `counts` rows each.
+
+    The rows that are left, padding, are dealt out so that no owner has more than it must.
+    """
     held = np.zeros(batch_size, np.int64)
     held[: len(counts)] = counts
     level = max(int(held.max()), -(-rows // batch_size))

@@ -12,16 +12,18 @@ import numpy as np
 from instrux.data.vocabularies import Vocabulary
 from instrux.errors import InputError
 from instrux.evaluation.batches import InputsBatch, RankedBatch, inputs_batches, ranked_batches
+from instrux.evaluation.packed_choices import PackedChoicesBatch, packed_choices_batches
 from instrux.models import adapters, decoding, scoring
 from instrux.models.decoder_only import DecoderOnly
 from instrux.models.decoding_settings import DecodingSettings
 from instrux.models.families import Model
 from instrux.models.several_processes import fetched
+from instrux.models.t5 import T5
 
 PARAMETERS_WORTH_MORE_SHAPES = 20_000_000
 """From so many parameters on, the positions that finer lengths spare cost more than compiling."""
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
-_Batch = TypeVar("_Batch", bound=InputsBatch)
+_Batch = TypeVar("_Batch", InputsBatch, RankedBatch, PackedChoicesBatch)
 OnDone = Callable[[int], None]
 
 
@@ -159,10 +161,63 @@ class Reader:
             `normalize_lengths`.
         """
         tokens = self._tokenize_choices(choices, end=self.settings.score_end and not whole_texts)
+        ranked = self._ranked_rows if isinstance(self._model, DecoderOnly) else self._ranked_packed
+        scores = ranked(self._cut(inputs), tokens, on_done)
+        if self.settings.normalize_lengths and not whole_texts:
+            return [
+                rows / np.asarray([len(ids) for ids in group], np.float32)
+                for rows, group in zip(scores, tokens, strict=True)
+            ]
+        return scores
+
+    def _ranked_packed(
+        self, inputs: list[list[int]], choices: list[list[list[int]]], on_done: OnDone
+    ) -> list[np.ndarray]:
+        """Scores of choices that share rows. Choices of the same tokens get the same score."""
+        assert isinstance(self._model, T5)
+        different = [list(dict.fromkeys(map(tuple, group))) for group in choices]
+        found: list[dict[tuple[int, ...], float]] = [{} for _ in inputs]
+        batches = packed_choices_batches(
+            inputs,
+            different,
+            batch_size=self.settings.batch_size,
+            inputs_length=self.settings.inputs_length + len(self._prompt),
+            eos_id=self._empty,
+            length_steps=self._length_steps,
+        )
+        on_done(sum(not group for group in choices))
+        for batch, token_scores in self._pipelined(batches, self._score_packed):
+            for place in batch.places:
+                score = token_scores[place.row, place.start : place.stop].sum()
+                found[place.example][different[place.example][place.choice]] = score
+            on_done(len(batch.examples))
+        return [
+            np.asarray([own[tuple(choice)] for choice in group], np.float32)
+            for own, group in zip(found, choices, strict=True)
+        ]
+
+    def _score_packed(self, batch: PackedChoicesBatch) -> jax.Array:
+        assert isinstance(self._model, T5)
+        segments = scoring.Segments(
+            *map(self._place, (batch.input_segments, batch.choice_segments, batch.choice_owners))
+        )
+        return scoring.score_packed_choices(
+            self._model,
+            self._params,
+            self._place(batch.inputs),
+            self._place(batch.choices),
+            batch.owners,
+            segments,
+        )
+
+    def _ranked_rows(
+        self, inputs: list[list[int]], choices: list[list[list[int]]], on_done: OnDone
+    ) -> list[np.ndarray]:
+        """Scores of choices that have a row each, as a language model reads them."""
         scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(inputs)
         batches = ranked_batches(
-            self._cut(inputs),
-            tokens,
+            inputs,
+            choices,
             batch_size=self.settings.batch_size,
             inputs_length=self.settings.inputs_length + len(self._prompt),
             choice_length=self.settings.targets_length,
@@ -183,11 +238,6 @@ class Reader:
             for example, rows in zip(batch.examples, np.split(found, ends)[:-1], strict=True):
                 scores[example] = rows
             on_done(len(batch.examples))
-        if self.settings.normalize_lengths and not whole_texts:
-            return [
-                rows / np.asarray([len(ids) for ids in group], np.float32)
-                for rows, group in zip(scores, tokens, strict=True)
-            ]
         return scores
 
     def generate(
@@ -313,8 +363,12 @@ class Reader:
         }
         return [[ids[text] for text in group] for group in choices]
 
-    def _count(self, batch: InputsBatch) -> None:
+    def _count(self, batch: InputsBatch | PackedChoicesBatch) -> None:
         self.positions += batch.inputs.size
+        if isinstance(batch, PackedChoicesBatch):
+            self.positions += batch.choices.size
+            self.tokens += int(np.count_nonzero(batch.inputs) + np.count_nonzero(batch.choices))
+            return
         # Rows behind the examples hold one token each so that they are not all padding.
         self.tokens += int(np.count_nonzero(batch.inputs[: len(batch.examples)]))
         if isinstance(batch, RankedBatch):

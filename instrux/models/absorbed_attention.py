@@ -41,7 +41,7 @@ def attend(
         attention: a decoder layer's attention to the encoder.
         queries: `[batch, queries, heads, kv]`.
         encoded: `[batch, length, embed]`.
-        mask: bool `[batch, 1, 1, length]`, True where a query sees a position.
+        mask: bool `[batch, 1, 1 or queries, length]`, True where a query sees a position.
 
     Returns:
         `[batch, queries, embed]`, projected.
@@ -50,7 +50,8 @@ def attend(
     into = attention.key.kernel[...].astype(queries.dtype).reshape(-1, heads, width)
     asked = jnp.einsum("bphd,ehd->bhpe", queries, into).reshape(batch, heads * count, -1)
     logits = jnp.einsum("bqe,ble->bql", asked, encoded, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(jnp.where(mask[:, 0], logits, _MASKED), axis=-1)
+    sees = mask[:, 0] if mask.shape[2] == 1 else jnp.tile(mask[:, 0], (1, heads, 1))
+    weights = jax.nn.softmax(jnp.where(sees, logits, _MASKED), axis=-1)
     seen = jnp.einsum("bql,ble->bqe", weights.astype(encoded.dtype), encoded)
     outof = attention.value.kernel[...].astype(seen.dtype).reshape(-1, heads, width)
     seen = seen.reshape(batch, heads, count, -1)

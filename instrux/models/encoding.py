@@ -12,17 +12,24 @@ from instrux.models.t5 import T5
 _POSITIONS = 1024
 
 
-def encode_inputs(model: T5, params: Params, encoder_input_tokens: jax.Array) -> jax.Array:
-    """Encodes padded inputs `[batch, length]`: `[batch, length, embed]`; see `T5.encode`.
+def encode_inputs(
+    model: T5,
+    params: Params,
+    encoder_input_tokens: jax.Array,
+    encoder_segment_ids: jax.Array | None = None,
+) -> jax.Array:
+    """Encodes rows of inputs `[batch, length]`: `[batch, length, embed]`; see `T5.encode`.
 
     Devices other than one CPU get the whole batch at once.
     """
     batch, length = encoder_input_tokens.shape
     rows = math.gcd(batch, max(1, _POSITIONS // length))
     if not on_lone_cpu() or rows == batch:
-        return model.encode(params, encoder_input_tokens)
-    pieces = encoder_input_tokens.reshape(-1, rows, length)
-    encoded = jax.lax.map(lambda piece: model.encode(params, piece), pieces)
+        return model.encode(params, encoder_input_tokens, encoder_segment_ids)
+    pieces = jax.tree.map(
+        lambda array: array.reshape(-1, rows, length), (encoder_input_tokens, encoder_segment_ids)
+    )
+    encoded = jax.lax.map(lambda piece: model.encode(params, *piece), pieces)
     return encoded.reshape(batch, length, -1)
 
 

@@ -222,9 +222,9 @@ def test_choices_and_targets_are_compared_without_surrounding_blanks(tmp_path):
 def test_padding_is_measured(reader, tmp_path):
     _render(tmp_path, "t", [_example(0, "four", "yes", ("yes", "no."))])
     result, _ = evaluate_task(select_tasks(tmp_path, ["t"], split="validation")[0], reader)
-    # A batch of 4 x 32 positions of inputs, of which 4 bytes; 4 x 2 rows of choices of 4, of which
-    # two choices of 3 bytes and the end: 12 tokens in 160 positions.
-    assert result.padding_share == 1 - 12 / 160
+    # A row of 32 positions of inputs, of which 4 bytes; one of 8 for choices, of which two choices
+    # of 3 bytes and the end: 12 tokens in 40 positions.
+    assert result.padding_share == 1 - 12 / 40
 
 
 def test_inputs_of_a_large_model_are_padded_less(params, monkeypatch):
