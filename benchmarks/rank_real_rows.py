@@ -4,7 +4,7 @@ Rows of datasets with four choices are rendered by PromptSource's templates and 
 vocabulary, once and for both. t-zero (run_eval.py and data_collator.py at 7a699e3) takes a
 template's rows in order, 8 a batch, repeats an input for each of its choices, pads inputs on the
 left to the longest of the batch and targets on the right; inputs have no end of sequence and 1,024
-tokens at most. Ours is `Reader.rank`, as `instrux evaluate` calls it for a task. All scores must
+tokens at most. Ours is `Reader.rank`, as `instrux evaluate` calls it for several tasks. All scores must
 agree before anything is timed. Weights are random: speed does not depend on them.
 
     python benchmarks/rank_real_rows.py --data FOLDER       # FOLDER/p3/, FOLDER/vocab/
@@ -64,8 +64,9 @@ def main() -> None:
     )
 
     def ours() -> np.ndarray:
-        scores = [reader.rank(task.inputs, task.choices) for task in tasks]
-        return np.concatenate([row for task in scores for row in task])
+        inputs = [ids for task in tasks for ids in task.inputs]
+        choices = [group for task in tasks for group in task.choices]
+        return np.concatenate(reader.rank(inputs, choices))
 
     def theirs() -> np.ndarray:
         return np.concatenate([_t_zero(peer, task, options.batch) for task in tasks])

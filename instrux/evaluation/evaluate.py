@@ -8,29 +8,28 @@ A task whose digest is unchanged is not evaluated again.
 import dataclasses
 import hashlib
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from instrux.data.examples import RenderedExample
 from instrux.data.files import remove_partial_files
 from instrux.data.manifest import library_versions
 from instrux.errors import InputError
 from instrux.evaluation import aggregate, bootstrap, metrics
+from instrux.evaluation.answering import Answered, ReadTask, answer, padding_share, references
 from instrux.evaluation.metrics import Metric
-from instrux.evaluation.pair_entropy import PAIR_ENTROPY, entropy_predictions
+from instrux.evaluation.pair_entropy import PAIR_ENTROPY
 from instrux.evaluation.predictions import (
     Prediction,
     predictions_path,
     task_credits,
     write_predictions,
 )
-from instrux.evaluation.reader import OnDone, Reader
+from instrux.evaluation.reader import Reader
 from instrux.evaluation.results import (
     FILE_NAME,
     EvaluationResults,
@@ -48,6 +47,8 @@ from instrux.progress import Progress, tell
 FORMAT = 1
 """Raised whenever the same settings give other predictions."""
 
+_EXAMPLES_TOGETHER = 2048
+"""Tasks share batches until they have so many examples; then their results are written."""
 _GREEDY = dataclasses.asdict(DecodingSettings())
 
 
@@ -160,36 +161,41 @@ def _evaluate_all(
 ) -> dict[str, TaskResult]:
     shown = Progress("evaluate", total=sum(t.num_examples for t in tasks), unit="examples")
     done: dict[str, TaskResult] = {}
-    for number, task in enumerate(tasks, start=1):
-        detail = f"{task.name} ({number} of {len(tasks)} tasks)"
+    for group in _read_together(tasks):
+        names = group[0].name if len(group) == 1 else f"{group[0].name} to {group[-1].name}"
+        detail = f"{names} ({len(done) + len(group)} of {len(tasks)} tasks)"
 
         def on_done(count: int, detail: str = detail) -> None:
             shown.update(shown.done + count, detail)
 
-        result, predictions = evaluate_task(
-            task,
-            reader,
-            settings_digest=settings.digest(task),
-            rank_choices=settings.rank_choices,
-            on_done=on_done,
-        )
-        if is_first():
-            write_predictions(predictions_path(folder, task.name), predictions)
-            write_results(_task_path(folder, task.name), result)
-        done[task.name] = result
-    padding = _padding_share(reader.positions, reader.tokens)
+        read = [ReadTask.of(task, reader, rank_choices=settings.rank_choices) for task in group]
+        for answered in answer(read, reader, on_done):
+            task = answered.read.task
+            limit, digest = reader.settings.inputs_length, settings.digest(task)
+            done[task.name] = _task_result(answered, limit, digest)
+            if is_first():
+                write_predictions(predictions_path(folder, task.name), answered.predictions)
+                write_results(_task_path(folder, task.name), done[task.name])
+    padding = padding_share(reader.positions, reader.tokens)
     told = "" if padding is None else f", {padding:.0%} of the positions computed were padding"
     shown.finish(f"{len(tasks)} tasks{told}")
     return done
 
 
+def _read_together(tasks: Sequence[EvaluationTask]) -> Iterator[list[EvaluationTask]]:
+    """Tasks in groups of some examples: nearly full batches, and little lost by a kill."""
+    group: list[EvaluationTask] = []
+    for task in tasks:
+        group.append(task)
+        if sum(one.num_examples for one in group) >= _EXAMPLES_TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
 def evaluate_task(
-    task: EvaluationTask,
-    reader: Reader,
-    *,
-    settings_digest: str = "",
-    rank_choices: bool = True,
-    on_done: OnDone = lambda count: None,
+    task: EvaluationTask, reader: Reader, *, rank_choices: bool = True
 ) -> tuple[TaskResult, list[Prediction]]:
     """Evaluates one task.
 
@@ -198,127 +204,20 @@ def evaluate_task(
     example whose target is none of its choices, or that has no choices, is wrong. A task whose
     metric is `pair_entropy` has two sentences as choices, and nothing is right or wrong.
     """
-    started = time.monotonic()
-    positions, tokens = reader.positions, reader.tokens
-    examples = task.examples()
-    by_entropy = PAIR_ENTROPY.name in task.about.metrics
-    ranked = by_entropy or (rank_choices and any(example.answer_choices for example in examples))
-    inputs = reader.tokenize_inputs([example.inputs for example in examples])
-    if by_entropy:
-        task_metrics = (PAIR_ENTROPY,)
-        predictions = entropy_predictions(examples, inputs, reader, on_done)
-    elif ranked:
-        declared = [name for name in task.about.metrics if name in metrics.OF_CLASSES]
-        task_metrics = metrics.resolve_metrics(["accuracy", *declared])
-        predictions = _ranked(examples, inputs, reader, on_done)
-    else:
-        task_metrics = metrics.resolve_metrics(task.about.metrics)
-        predictions = _generated(examples, inputs, reader, task_metrics[0], on_done)
-    limit = reader.settings.inputs_length
-    result = _task_result(task, task_metrics, examples, predictions, ranked=ranked)
-    return (
-        dataclasses.replace(
-            result,
-            num_truncated_inputs=sum(len(ids) > limit for ids in inputs),
-            settings_digest=settings_digest,
-            seconds=round(time.monotonic() - started, 3),
-            num_rendered=task.about.examples,
-            padding_share=_padding_share(reader.positions - positions, reader.tokens - tokens),
-        ),
-        predictions,
-    )
+    read = ReadTask.of(task, reader, rank_choices=rank_choices)
+    (answered,) = answer([read], reader, lambda count: None)
+    return _task_result(answered, reader.settings.inputs_length), answered.predictions
 
 
-def _padding_share(positions: int, tokens: int) -> float | None:
-    return round(1 - tokens / positions, 6) if positions else None
-
-
-def references(example: RenderedExample) -> tuple[str, ...]:
-    """All acceptable answers, stripped, each as often as it was given; the target is the first."""
-    target, others = example.targets.strip(), [text.strip() for text in example.references or ()]
-    if target in others:
-        others.remove(target)
-    return (target, *others)
-
-
-def _ranked(
-    examples: Sequence[RenderedExample],
-    inputs: Sequence[Sequence[int]],
-    reader: Reader,
-    on_done: OnDone,
-) -> list[Prediction]:
-    choices = [example.answer_choices or () for example in examples]
-    made = []
-    for example, group, scores in zip(
-        examples, choices, reader.rank(inputs, choices, on_done=on_done), strict=True
-    ):
-        if not np.isfinite(scores).all():
-            raise InputError(
-                f"example {example.example_id} of template {example.template!r}: a choice's"
-                " log-probability is not a finite number; the checkpoint has diverged, or its"
-                " compute dtype overflows: evaluate another step, or in float32."
-            )
-        prediction = group[int(np.argmax(scores))] if group else ""  # argmax: first of equals
-        correct = bool(group) and prediction.strip() in references(example)
-        made.append(
-            Prediction(
-                example_id=example.example_id,
-                template=example.template,
-                inputs=example.inputs,
-                targets=example.targets,
-                prediction=prediction,
-                choices=group,
-                scores=tuple(round(float(score), 6) for score in scores),
-                correct=correct,
-                credit=100.0 * correct,
-            )
-        )
-    return made
-
-
-def _generated(
-    examples: Sequence[RenderedExample],
-    inputs: Sequence[Sequence[int]],
-    reader: Reader,
-    headline: Metric,
-    on_done: OnDone,
-) -> list[Prediction]:
-    made = []
-    answers = reader.generate(inputs, on_done=on_done)
-    for example, answer in zip(examples, answers, strict=True):
-        text = answer.texts[0]
-        credit = headline.credit(text, references(example))
-        made.append(
-            Prediction(
-                example_id=example.example_id,
-                template=example.template,
-                inputs=example.inputs,
-                targets=example.targets,
-                prediction=text,
-                choices=None,
-                scores=None,
-                correct=credit == 100.0 if headline.right_or_wrong else None,
-                credit=credit,
-            )
-        )
-    return made
-
-
-def _task_result(
-    task: EvaluationTask,
-    task_metrics: Sequence[Metric],
-    examples: Sequence[RenderedExample],
-    predictions: Sequence[Prediction],
-    *,
-    ranked: bool,
-) -> TaskResult:
-    headline = task_metrics[0]
+def _task_result(answered: Answered, inputs_length: int, settings_digest: str = "") -> TaskResult:
+    read, predictions = answered.read, answered.predictions
+    task, headline = read.task, read.metrics[0]
     credits = np.asarray([prediction.credit for prediction in predictions])
-    answers = [references(example) for example in examples]
+    answers = [references(example) for example in read.examples]
     texts = [prediction.prediction for prediction in predictions]
-    scores = {metric.name: metric.score(texts, answers) for metric in task_metrics[1:]}
+    scores = {metric.name: metric.score(texts, answers) for metric in read.metrics[1:]}
     scores[headline.name] = float(credits.mean()) if len(credits) else float("nan")
-    if ranked and headline.right_or_wrong:
+    if read.ranked and headline.right_or_wrong:
         scores |= _classification_metrics(task, predictions, answers)
     choices = [{c.strip() for c in p.choices} for p in predictions if p.choices is not None]
     return TaskResult(
@@ -327,21 +226,23 @@ def _task_result(
         template=task.about.template,
         cluster=task.about.cluster,
         group=task.group,
-        mode="rank" if ranked else "generate",
+        mode="rank" if read.ranked else "generate",
         metric=headline.name,
         score=scores[headline.name],
         interval=_interval(credits, right_or_wrong=headline.right_or_wrong),
         metrics=scores,
-        num_examples=len(examples),
+        num_examples=len(read.examples),
         num_without_correct_choice=sum(
             not group & set(answer) for group, answer in zip(choices, answers, strict=False)
         ),
-        num_truncated_inputs=0,
-        chance=_chance(headline, predictions) if ranked else None,
+        num_truncated_inputs=sum(len(ids) > inputs_length for ids in read.inputs),
+        chance=_chance(headline, predictions) if read.ranked else None,
         majority=_majority(headline, answers),
         original_task=task.about.original_task,
-        settings_digest="",
-        seconds=0.0,
+        settings_digest=settings_digest,
+        seconds=answered.seconds,
+        num_rendered=task.about.examples,
+        padding_share=answered.padding_share,
     )
 
 

@@ -7,6 +7,7 @@ inputs. So batches are nearly full, and alike.
 """
 
 import bisect
+import itertools
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -81,164 +82,173 @@ def packed_choices_batches(
 ) -> Iterator[PackedChoicesBatch]:
     """Packs inputs and their choices; an example without choices is left out.
 
-    The longest inputs come first, and a row is filled up with the longest inputs that fit.
+    The longest inputs come first, and a row is filled up with the longest inputs that fit. Rows of
+    choices are as long as the longest choice needs, so short choices are not packed beside long ones.
 
     Args:
         inputs: token ids, each at most `inputs_length` long.
         choices: token ids of each example's choices, end of sequence included.
-        batch_size: rows of inputs a batch. The last batch has a power of two of them, as has one
-            whose choices are so many that fewer rows must do.
+        batch_size: rows of inputs a batch.
         inputs_length: the longest row of inputs.
         eos_id: stands where there is no input.
-        length_steps: static lengths of rows between one power of two and the next.
+        length_steps: static lengths of rows of inputs between one power of two and the next. With
+            more than 2, a batch that is not full has a power of two of rows; with 2, all batches
+            with choices of like length have as many rows of choices as the largest.
     """
-    tokens = [list(ids) or [eos_id] for ids in inputs]
-    # Rows of choices are as long as the longest needs; short ones beside it would be mostly padding.
+    packer = _Packer(
+        [list(ids) or [eos_id] for ids in inputs],
+        choices,
+        batch_size,
+        inputs_length,
+        length_steps,
+    )
     alike: dict[int, list[int]] = {}
     for example, group in enumerate(choices):
         if group:
             bucket = length_bucket(max(map(len, group)), shortest=8, longest=sys.maxsize)
             alike.setdefault(bucket, []).append(example)
     for _, members in sorted(alike.items()):
-        batches = _fill_batches(members, tokens, choices, batch_size, inputs_length, length_steps)
-        length = _choices_length(batches, choices)
-        for rows in batches:
-            longest = max(row.input_tokens for row in rows)
-            row_length = _row_length(longest, inputs_length, length_steps)
-            yield _batch(rows, tokens, choices, batch_size, row_length, length)
+        batches = packer.fill_batches(members)
+        length = packer.choices_length(batches)
+        fewest = packer.most_choice_rows(batches, length) if packer.few_shapes else 1
+        yield from (packer.batch(rows, length, fewest) for rows in batches)
 
 
-def _row_length(tokens: int, longest: int, steps: int) -> int:
-    return inputs_bucket(max(tokens, _SHORTEST_ROW), longest=longest, steps=steps)
+@dataclass(frozen=True)
+class _Packer:
+    """Fills rows; see `packed_choices_batches`."""
 
+    inputs: Sequence[Tokens]
+    choices: Sequence[Sequence[Tokens]]
+    batch_size: int
+    inputs_length: int
+    length_steps: int
 
-def _fill_batches(
-    members: Sequence[int],
-    inputs: Sequence[Tokens],
-    choices: Sequence[Sequence[Tokens]],
-    batch_size: int,
-    inputs_length: int,
-    length_steps: int,
-) -> list[list[_Row]]:
-    waiting = sorted((len(inputs[i]), i) for i in members)
-    batches: list[list[_Row]] = []
-    while waiting:
-        capacity = _row_length(waiting[-1][0], inputs_length, length_steps)
-        rows: list[_Row] = []
-        most = batch_size * 2 * _CHOICE_TOKENS_PER_ROW
-        widest = 0
-        while waiting and len(rows) < batch_size:
-            first = sum(map(len, choices[waiting[-1][1]]))
-            widest = max(widest, first)
-            if rows and (len(rows) + 1) * widest > most:
-                break
-            rows.append(_filled_row(waiting, choices, capacity))
-            widest = max(widest, rows[-1].choice_tokens)
-        batches.append(rows)
-    return batches
+    def fill_batches(self, members: Sequence[int]) -> list[list[_Row]]:
+        """Lays examples into rows, and rows into batches."""
+        waiting = sorted((len(self.inputs[i]), i) for i in members)
+        most = self.batch_size * 2 * _CHOICE_TOKENS_PER_ROW
+        batches: list[list[_Row]] = []
+        while waiting:
+            capacity = self._row_length(waiting[-1][0])
+            rows: list[_Row] = []
+            widest = 0
+            while waiting and len(rows) < self.batch_size:
+                widest = max(widest, self._choice_tokens(waiting[-1][1]))
+                if rows and (len(rows) + 1) * widest > most:
+                    break
+                rows.append(self._filled_row(waiting, capacity))
+                widest = max(widest, rows[-1].choice_tokens)
+            batches.append(rows)
+        return batches
 
-
-def _filled_row(
-    waiting: list[tuple[int, int]], choices: Sequence[Sequence[Tokens]], capacity: int
-) -> _Row:
-    """Takes the longest of the waiting inputs, and then the longest that fits, again and again."""
-    row = _Row()
-    at = len(waiting) - 1
-    while at >= 0:
-        length, example = waiting[at]
-        added = sum(map(len, choices[example]))
-        if row.members and row.choice_tokens + added > _CHOICE_TOKENS_PER_ROW:
-            break
-        del waiting[at]
-        row.members.append(example)
-        row.choices += [(example, number) for number in range(len(choices[example]))]
-        row.input_tokens += length
-        row.choice_tokens += added
-        at = bisect.bisect_right(waiting, (capacity - row.input_tokens, math.inf)) - 1
-    row.choices.sort(key=lambda pair: -len(choices[pair[0]][pair[1]]))
-    return row
-
-
-def _choices_length(batches: list[list[_Row]], choices: Sequence[Sequence[Tokens]]) -> int:
-    """The length of choice rows with which the fewest positions are computed."""
-    longest = max(
-        len(choices[example][number])
-        for rows in batches
-        for row in rows
-        for example, number in row.choices
-    )
-    lengths = sorted({-(-math.ceil(longest * times) // 8) * 8 for times in _CANDIDATES})
-
-    def positions(length: int) -> int:
-        return length * sum(
-            _rounded(sum(len(_choice_rows(row, choices, length)) for row in rows))
+    def choices_length(self, batches: list[list[_Row]]) -> int:
+        """The length of choice rows with which the fewest positions are computed."""
+        longest = max(
+            len(self.choices[example][number])
             for rows in batches
+            for row in rows
+            for example, number in row.choices
+        )
+        lengths = sorted({-(-math.ceil(longest * times) // 8) * 8 for times in _CANDIDATES})
+
+        def positions(length: int) -> int:
+            return length * sum(
+                self._rounded(sum(len(self._choice_rows(row, length)) for row in rows))
+                for rows in batches
+            )
+
+        return min(lengths, key=positions)
+
+    @property
+    def few_shapes(self) -> bool:
+        """Whether compiling costs more than rows that hold nothing, as in small models."""
+        return self.length_steps <= 2
+
+    def most_choice_rows(self, batches: list[list[_Row]], length: int) -> int:
+        """The most rows of choices that a batch needs."""
+        return max(sum(len(self._choice_rows(row, length)) for row in rows) for rows in batches)
+
+    def batch(self, rows: list[_Row], choices_length: int, fewest: int) -> PackedChoicesBatch:
+        """Writes rows into arrays, with `fewest` rows of choices or more."""
+        count = self.batch_size
+        if not self.few_shapes:
+            count = min(count, 1 << (len(rows) - 1).bit_length())
+        row_length = self._row_length(max(row.input_tokens for row in rows))
+        input_arrays = np.zeros((2, count, row_length), np.int32)
+        segment_of: dict[int, int] = {}
+        for index, row in enumerate(rows):
+            numbered = enumerate(row.members, start=1)
+            segment_of |= {example: number for number, example in numbered}
+            start = 0
+            for example in row.members:
+                stop = start + len(self.inputs[example])
+                input_arrays[0, index, start:stop] = self.inputs[example]
+                input_arrays[1, index, start:stop] = segment_of[example]
+                start = stop
+        by_row = [self._choice_rows(row, choices_length) for row in rows]
+        held = tuple(map(len, by_row))
+        choice_rows = self._rounded(max(sum(held), fewest))
+        choice_arrays = np.zeros((3, choice_rows, choices_length), np.int32)
+        places = []
+        for index, pairs in enumerate(itertools.chain(*by_row)):
+            start = 0
+            for number, (example, choice) in enumerate(pairs, start=1):
+                stop = start + len(self.choices[example][choice])
+                choice_arrays[0, index, start:stop] = self.choices[example][choice]
+                choice_arrays[1, index, start:stop] = number
+                choice_arrays[2, index, start:stop] = segment_of[example]
+                places.append(ChoicePlace(example, choice, index, start, stop))
+                start = stop
+        return PackedChoicesBatch(
+            tuple(segment_of),
+            *input_arrays,
+            *choice_arrays,
+            deal_owners(held, choice_arrays.shape[1], count),
+            tuple(places),
         )
 
-    return min(lengths, key=positions)
+    def _filled_row(self, waiting: list[tuple[int, int]], capacity: int) -> _Row:
+        """Takes the longest of the waiting inputs, then the longest that fits, again and again."""
+        row = _Row()
+        at = len(waiting) - 1
+        while at >= 0:
+            length, example = waiting[at]
+            added = self._choice_tokens(example)
+            if row.members and row.choice_tokens + added > _CHOICE_TOKENS_PER_ROW:
+                break
+            del waiting[at]
+            row.members.append(example)
+            row.choices += [(example, number) for number in range(len(self.choices[example]))]
+            row.input_tokens += length
+            row.choice_tokens += added
+            at = bisect.bisect_right(waiting, (capacity - row.input_tokens, math.inf)) - 1
+        row.choices.sort(key=lambda pair: -len(self.choices[pair[0]][pair[1]]))
+        return row
 
+    def _choice_rows(self, row: _Row, length: int) -> list[list[tuple[int, int]]]:
+        """The row's choices in rows of `length`, each choice where it leaves the least room."""
+        filled: list[list[tuple[int, int]]] = []
+        room: list[tuple[int, int]] = []  # (free positions, row), the fullest first
+        for example, number in row.choices:
+            wanted = len(self.choices[example][number])
+            at = bisect.bisect_left(room, (wanted, -1))
+            free, index = room.pop(at) if at < len(room) else (length, len(filled))
+            if index == len(filled):
+                filled.append([])
+            filled[index].append((example, number))
+            bisect.insort(room, (free - wanted, index))
+        return filled
 
-def _choice_rows(
-    row: _Row, choices: Sequence[Sequence[Tokens]], length: int
-) -> list[list[tuple[int, int]]]:
-    """The row's choices in rows of `length`, each choice where it leaves the least room."""
-    filled: list[list[tuple[int, int]]] = []
-    room: list[tuple[int, int]] = []  # (free positions, row), the fullest first
-    for pair in row.choices:
-        wanted = len(choices[pair[0]][pair[1]])
-        at = bisect.bisect_left(room, (wanted, -1))
-        if at == len(room):
-            filled.append([pair])
-            bisect.insort(room, (length - wanted, len(filled) - 1))
-            continue
-        free, number = room.pop(at)
-        filled[number].append(pair)
-        bisect.insort(room, (free - wanted, number))
-    return filled
+    def _choice_tokens(self, example: int) -> int:
+        return sum(map(len, self.choices[example]))
 
+    def _row_length(self, tokens: int) -> int:
+        wanted = max(tokens, _SHORTEST_ROW)
+        return inputs_bucket(wanted, longest=self.inputs_length, steps=self.length_steps)
 
-def _rounded(rows: int) -> int:
-    """A number of choice rows, rounded up to one of four between powers of two."""
-    step = max(1, (1 << (rows - 1).bit_length()) // 8)
-    return -(-rows // step) * step
-
-
-def _batch(
-    rows: list[_Row],
-    inputs: Sequence[Tokens],
-    choices: Sequence[Sequence[Tokens]],
-    batch_size: int,
-    inputs_length: int,
-    choices_length: int,
-) -> PackedChoicesBatch:
-    count = min(batch_size, 1 << (len(rows) - 1).bit_length())
-    input_tokens = np.zeros((2, count, inputs_length), np.int32)  # ids, numbers
-    segment_of: dict[int, int] = {}
-    for place, row in enumerate(rows):
-        start = 0
-        for number, example in enumerate(row.members, start=1):
-            stop = start + len(inputs[example])
-            input_tokens[0, place, start:stop] = inputs[example]
-            input_tokens[1, place, start:stop] = number
-            segment_of[example] = number
-            start = stop
-    by_row = [_choice_rows(row, choices, choices_length) for row in rows]
-    held = tuple(map(len, by_row))
-    choice_tokens = np.zeros((3, _rounded(sum(held)), choices_length), np.int32)
-    places = []
-    for place, pairs in enumerate(pairs for of_row in by_row for pairs in of_row):
-        start = 0
-        for number, (example, choice) in enumerate(pairs, start=1):
-            stop = start + len(choices[example][choice])
-            choice_tokens[0, place, start:stop] = choices[example][choice]
-            choice_tokens[1, place, start:stop] = number
-            choice_tokens[2, place, start:stop] = segment_of[example]
-            places.append(ChoicePlace(example, choice, place, start, stop))
-            start = stop
-    return PackedChoicesBatch(
-        tuple(example for row in rows for example in row.members),
-        *input_tokens,
-        *choice_tokens,
-        deal_owners(held, choice_tokens.shape[1], count),
-        tuple(places),
-    )
+    def _rounded(self, rows: int) -> int:
+        """A number of choice rows, rounded up to one of few between powers of two."""
+        whole = 1 << (rows - 1).bit_length()
+        step = max(1, whole // (2 if self.few_shapes else 4))
+        return -(-rows // step) * step

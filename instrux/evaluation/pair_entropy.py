@@ -14,7 +14,6 @@ Credits are percent of a bit, so that they are means with intervals like all oth
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -36,31 +35,29 @@ def pair_entropy(log_probabilities: Sequence[float] | np.ndarray) -> float:
 
 
 def entropy_predictions(
-    examples: Sequence[RenderedExample],
-    inputs: Sequence[Sequence[int]],
-    reader: Any,
-    on_done: Any,
+    examples: Sequence[RenderedExample], all_scores: Sequence[np.ndarray]
 ) -> list[Prediction]:
-    """Scores both sentences of each pair; the prediction is the more probable one.
+    """Makes predictions of the scores of pairs; each is the more probable sentence.
 
     Args:
         examples: each has its two sentences as answer choices.
-        inputs: token ids of their prompts.
-        reader: a `Reader`.
-        on_done: told how many examples each batch held.
+        all_scores: float32 `[2]` each: the log-probabilities of both sentences, without the end.
 
     Raises:
         InputError: an example has no two choices, or a score is not finite.
     """
-    pairs = [_pair(example) for example in examples]
-    all_scores = reader.rank(inputs, pairs, whole_texts=True, on_done=on_done)
     return [
-        _prediction(example, pair, scores)
-        for example, pair, scores in zip(examples, pairs, all_scores, strict=True)
+        _prediction(example, pair_of(example), scores)
+        for example, scores in zip(examples, all_scores, strict=True)
     ]
 
 
-def _pair(example: RenderedExample) -> tuple[str, ...]:
+def pair_of(example: RenderedExample) -> tuple[str, ...]:
+    """The example's two sentences.
+
+    Raises:
+        InputError: it has not two.
+    """
     choices = example.answer_choices or ()
     if len(choices) != 2:
         raise InputError(

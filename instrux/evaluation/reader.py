@@ -22,6 +22,7 @@ from instrux.models.t5 import T5
 
 PARAMETERS_WORTH_MORE_SHAPES = 20_000_000
 """From so many parameters on, the positions that finer lengths spare cost more than compiling."""
+_PACKED_LENGTH_STEPS = 4  # shorter inputs fill what a coarser length leaves
 _IN_FLIGHT = 2  # batches that the device works on while this process prepares the next
 _Batch = TypeVar("_Batch", InputsBatch, RankedBatch, PackedChoicesBatch)
 OnDone = Callable[[int], None]
@@ -183,7 +184,7 @@ class Reader:
             batch_size=self.settings.batch_size,
             inputs_length=self.settings.inputs_length + len(self._prompt),
             eos_id=self._empty,
-            length_steps=self._length_steps,
+            length_steps=min(self._length_steps, _PACKED_LENGTH_STEPS),
         )
         on_done(sum(not group for group in choices))
         for batch, token_scores in self._pipelined(batches, self._score_packed):

@@ -15,6 +15,7 @@ from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation import evaluate as evaluation
 from instrux.evaluation import reader as reading
+from instrux.evaluation.answering import ReadTask
 from instrux.evaluation.evaluate import EvaluationSettings, evaluate_task, evaluate_tasks
 from instrux.evaluation.predictions import read_predictions
 from instrux.evaluation.reader import Reader, ReadingSettings
@@ -171,7 +172,7 @@ class _FixedReader(Reader):
     def tokenize_inputs(self, texts):
         return [[5] for _ in texts]
 
-    def rank(self, inputs, choices, *, on_done=lambda count: None):
+    def rank(self, inputs, choices, *, whole_texts=False, on_done=lambda count: None):
         return [np.array(s, np.float32) for s in self._scores]
 
 
@@ -222,19 +223,19 @@ def test_choices_and_targets_are_compared_without_surrounding_blanks(tmp_path):
 def test_padding_is_measured(reader, tmp_path):
     _render(tmp_path, "t", [_example(0, "four", "yes", ("yes", "no."))])
     result, _ = evaluate_task(select_tasks(tmp_path, ["t"], split="validation")[0], reader)
-    # A row of 32 positions of inputs, of which 4 bytes; one of 8 for choices, of which two choices
-    # of 3 bytes and the end: 12 tokens in 40 positions.
-    assert result.padding_share == 1 - 12 / 40
+    # A batch of 4 rows of 32 positions of inputs, of which 4 bytes; one row of 8 for choices, of
+    # which two choices of 3 bytes and the end: 12 tokens in 136 positions.
+    assert result.padding_share == pytest.approx(1 - 12 / 136, abs=1e-6)
 
 
 def test_inputs_of_a_large_model_are_padded_less(params, monkeypatch):
-    settings = dataclasses.replace(READING, inputs_length=128)
+    settings = dataclasses.replace(READING, inputs_length=256)
     small = Reader(MODEL, params, VOCABULARY, settings)
     monkeypatch.setattr(reading, "PARAMETERS_WORTH_MORE_SHAPES", 1)
     large = Reader(MODEL, params, VOCABULARY, settings)
-    scores = [each.rank([[5] * 70], [("yes", "no.")])[0] for each in (small, large)]
-    # A batch of 4 x 96 positions of inputs against 4 x 72; 4 x 2 rows of choices of 4.
-    assert (small.positions, large.positions) == (4 * 96 + 32, 4 * 72 + 32)
+    scores = [each.rank([[5] * 130], [("yes", "no.")])[0] for each in (small, large)]
+    # A batch of 4 rows of 192 positions of inputs against one row of 160; one of 8 for choices.
+    assert (small.positions, large.positions) == (4 * 192 + 8, 160 + 8)
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
@@ -397,13 +398,16 @@ def test_rendered_anew_is_evaluated_anew(data_dir, reader):
     assert found.tasks[0].num_examples == 2
 
 
-def test_a_death_between_tasks_loses_nothing_that_was_done(data_dir, reader, monkeypatch):
-    def dies(task, *args, **kwargs):
-        if task.name == "acme_two":
-            raise KeyboardInterrupt
-        return evaluate_task(task, *args, **kwargs)
+def test_a_death_between_groups_of_tasks_loses_nothing_that_was_done(data_dir, reader, monkeypatch):
+    class Dies(ReadTask):
+        @classmethod
+        def of(cls, task, *args, **kwargs):
+            if task.name == "acme_two":
+                raise KeyboardInterrupt
+            return ReadTask.of(task, *args, **kwargs)
 
-    monkeypatch.setattr(evaluation, "evaluate_task", dies)
+    monkeypatch.setattr(evaluation, "ReadTask", Dies)
+    monkeypatch.setattr(evaluation, "_EXAMPLES_TOGETHER", 1)
     with pytest.raises(KeyboardInterrupt):
         _evaluate(data_dir, reader)
     folder = data_dir / "run" / "eval" / "3"

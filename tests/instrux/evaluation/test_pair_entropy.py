@@ -12,7 +12,7 @@ from instrux.data.examples import RenderedExample
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation.metrics import METRICS
-from instrux.evaluation.pair_entropy import entropy_predictions, pair_entropy
+from instrux.evaluation.pair_entropy import entropy_predictions, pair_entropy, pair_of
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.decoder_only import DecoderOnly
@@ -70,7 +70,8 @@ def _example(prompt, *sentences):
 def test_a_decoder_scores_the_whole_sentence_without_the_end(params, reader):
     examples = [_example("", "He runs.", "She runs."), _example("Say:", " He.", " She.")]
     inputs = reader.tokenize_inputs([each.inputs for each in examples])
-    made = entropy_predictions(examples, inputs, reader, lambda count: None)
+    scores = reader.rank(inputs, list(map(pair_of, examples)), whole_texts=True)
+    made = entropy_predictions(examples, scores)
     for example, prediction in zip(examples, made, strict=True):
         expected = [
             float(sum(_plain(params, example.inputs, text, end=False)))
@@ -93,9 +94,9 @@ def test_options_are_ranked_by_the_mean_of_their_own_tokens(params, reader):
     np.testing.assert_allclose(with_end, ends, atol=1e-3)
 
 
-def test_an_entropy_needs_two_sentences(reader):
+def test_an_entropy_needs_two_sentences():
     with pytest.raises(InputError, match="entropy is between two sentences, and it has 3"):
-        entropy_predictions([_example("", "a", "b", "c")], [[]], reader, lambda count: None)
+        pair_of(_example("", "a", "b", "c"))
 
 
 def test_answers_are_cut_at_the_first_newline(params, reader, monkeypatch):

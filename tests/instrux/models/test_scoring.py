@@ -49,6 +49,32 @@ def test_short_choices_need_no_keys_of_their_inputs(model, params, batch, expect
     np.testing.assert_allclose(scores, np.asarray(expected)[short], atol=1e-4)
 
 
+@pytest.mark.parametrize("length", [14, 8])  # without keys and values of the inputs, and with them
+def test_choices_that_share_rows_score_as_each_pair_alone(model, params, batch, expected, length):
+    inputs = np.asarray(batch["encoder_input_tokens"])
+    first, second = (row[row > 0] for row in inputs)
+    shared = np.concatenate([second, first, [0, 0]])[None]
+    segments = np.repeat([1, 2, 0], [len(second), len(first), 2])[None]
+    arrays = np.zeros((3, -(-14 // length), length), np.int32)  # tokens, numbers, owners
+    places, row, start = [], 0, 0
+    for number, (ids, owner) in enumerate(zip(CHOICES, OWNER, strict=True), start=1):
+        held = np.count_nonzero(ids)
+        row, start = (row, start) if start + held <= length else (row + 1, 0)
+        arrays[:, row, start : start + held] = np.broadcast_to(
+            [ids[:held], [number] * held, [2 - owner] * held], (3, held)
+        )
+        places.append((row, slice(start, start + held)))
+        start += held
+    assert absorbed_attention.pays(model.config, arrays[0].size) == (length == 14)
+    owners = np.zeros(len(arrays[0]), np.int32)
+    scores = scoring.score_packed_choices(
+        model, params, shared, arrays[0], owners, scoring.Segments(segments, arrays[1], arrays[2])
+    )
+    found = [float(scores[place].sum()) for place in places]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(scores)[arrays[0] == 0], 0.0)
+
+
 def test_padding_choices_score_nothing_and_change_nothing(model, params, batch, expected):
     choices = np.concatenate([CHOICES, np.zeros((3, 4), np.int32)])
     owner = np.concatenate([OWNER, np.zeros(3, np.int32)])
