@@ -201,11 +201,14 @@ class _Packer:
                 places.append(ChoicePlace(example, choice, index, start, stop))
                 start = stop
         return PackedChoicesBatch(
-            tuple(segment_of),
-            *input_arrays,
-            *choice_arrays,
-            deal_owners(held, choice_arrays.shape[1], count),
-            tuple(places),
+            examples=tuple(segment_of),
+            inputs=input_arrays[0],
+            input_segments=input_arrays[1],
+            choices=choice_arrays[0],
+            choice_segments=choice_arrays[1],
+            choice_owners=choice_arrays[2],
+            owners=deal_owners(held, choice_rows, count),
+            places=tuple(places),
         )
 
     def _filled_row(self, waiting: list[tuple[int, int]], capacity: int) -> _Row:

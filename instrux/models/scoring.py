@@ -41,9 +41,9 @@ class Segments:
             choice belongs to, 0 for padding.
     """
 
-    inputs: jax.Array | np.ndarray
-    choices: jax.Array | np.ndarray
-    owners: jax.Array | np.ndarray
+    inputs: jax.Array
+    choices: jax.Array
+    owners: jax.Array
 
 
 def score_choices(
