@@ -100,6 +100,18 @@ def test_a_sweep_trains_every_model_and_asks_it_for_what_it_has_not_seen(sweep, 
             assert held_out.startswith(start.partition("_dataset_name")[0])
 
 
+def test_experiments_that_share_models_under_one_out_have_pages_of_their_own():
+    names = ("leave_one_cluster_out", "few_shot", "prompt_tuning", "prompt_tuning_32_rows")
+    folders, pages = [], []
+    for name in names:
+        loaded = load(f"{name}_3b")
+        folders.append({bound(stage)["model_dir"] for stage in stages_of(loaded, "train")})
+        pages.append(bound("report")["out"])
+    assert len(set(pages)) == len(names)
+    assert len(folders[0] & folders[1]) == 7 and len(folders[0] & folders[2]) == 6
+    assert len(folders[2] & folders[3]) == 6
+
+
 def test_the_scale_recipes_have_the_sizes_of_the_shipped_models():
     for name, of in (("scale_80m_to_11b", "t5_1_1"), ("scale_decoder_1b_to_13b", "")):
         loaded = load(name)
