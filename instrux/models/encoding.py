@@ -1,7 +1,5 @@
 """Encoding of inputs for evaluation: without a gradient, so a few rows at a time where that is faster."""
 
-import math
-
 import jax
 
 from instrux.models.parts import Params
@@ -23,7 +21,7 @@ def encode_inputs(
     Devices other than one CPU get the whole batch at once.
     """
     batch, length = encoder_input_tokens.shape
-    rows = math.gcd(batch, max(1, _POSITIONS // length))
+    rows = _rows_at_once(batch, length)
     if not on_lone_cpu() or rows == batch:
         return model.encode(params, encoder_input_tokens, encoder_segment_ids)
     pieces = jax.tree.map(
@@ -31,6 +29,12 @@ def encode_inputs(
     )
     encoded = jax.lax.map(lambda piece: model.encode(params, *piece), pieces)
     return encoded.reshape(batch, length, -1)
+
+
+def _rows_at_once(batch: int, length: int) -> int:
+    """The most rows that divide the batch and hold `_POSITIONS` at most; one row at least."""
+    most = max(1, _POSITIONS // length)
+    return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and rows <= most)
 
 
 def on_lone_cpu() -> bool:

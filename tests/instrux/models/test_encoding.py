@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from instrux.models.encoding import encode_inputs
+from instrux.models.encoding import _rows_at_once, encode_inputs
 
 
 def test_rows_encoded_a_few_at_a_time_are_those_of_the_whole_batch(model, params):
@@ -10,3 +11,10 @@ def test_rows_encoded_a_few_at_a_time_are_those_of_the_whole_batch(model, params
         inputs[1, 300:] = 0
         ours = encode_inputs(model, params, inputs)
         np.testing.assert_allclose(ours, model.encode(params, inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch", "length", "rows"), [(8, 176, 4), (8, 144, 4), (4, 512, 2), (3, 512, 1), (2, 2048, 1)]
+)
+def test_as_many_rows_as_divide_the_batch_are_encoded_at_once(batch, length, rows):
+    assert _rows_at_once(batch, length) == rows
