@@ -9,15 +9,19 @@ The weights make the dimension dear of which more rows are still needed. Each ro
 several tilts of these weights, and the fullest is kept.
 
 Work is done on sizes, not on examples: those of equal size are interchangeable, and a pattern
-that fills a row is used as often as the sizes that are left allow.
+that fills a row is used as often as the sizes that are left allow. Of the sizes with the same
+targets only the largest that still fits can point furthest, so a step looks at one size for each
+length of targets, however many there are.
 """
 
+import math
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 import numpy as np
 
-_TILTS = (0.0, 0.4, -0.4)
-"""Logarithms of what inputs weigh more, and targets less, when a row is tried."""
+_TILTS = tuple((float(np.exp(tilt)), float(np.exp(-tilt))) for tilt in (0.0, 0.4, -0.4))
+"""By what inputs and targets weigh more or less when a row is tried."""
 
 _SCARCITY_POWER = 4
 """How much more the dimension weighs of which more rows are still needed. Chosen with the tilts on
@@ -31,8 +35,13 @@ _AT_ONCE = 16_384
 """Examples that are packed against each other: the work grows with the sizes there are, and rows
 hardly become fuller beyond (docs/packing.md)."""
 
-_CLEAR_EVERY_ROWS = 16
-"""How often sizes of which none is left are dropped from the arrays."""
+_NONE = -math.inf
+"""Stands for the largest inputs where no size is left; multiplied by nothing but what is above 0."""
+
+_LEAST_WEIGHT = 1e-300
+
+_TIE_SHARE = 2.0**-48
+"""A token that adds less than this share to a score may be lost in rounding, and make a tie."""
 
 
 def pack(
@@ -78,11 +87,8 @@ def pack(
 
 def _pack_part(inputs: np.ndarray, targets: np.ndarray, room: tuple[int, int]) -> np.ndarray:
     """As `pack`, all examples against all."""
-    sizes, size_of_example, counts = np.unique(
-        inputs * (room[1] + 1) + targets, return_inverse=True, return_counts=True
-    )
-    stock = _Stock(sizes // (room[1] + 1), sizes % (room[1] + 1), counts, room)
-    return _rows_of_examples(size_of_example, _build_rows(stock))
+    sizes = inputs * (room[1] + 1) + targets
+    return _rows_of_examples(sizes, _build_rows(_Stock(sizes, room)))
 
 
 @dataclass(frozen=True)
@@ -90,35 +96,40 @@ class _Pattern:
     """Sizes that fill a row together, and how many rows are filled so.
 
     Attributes:
-        sizes: the number of each size, with repeats.
+        often: how often each size occurs in the row.
         rows: how many rows.
     """
 
-    sizes: list[int]
+    often: dict[int, int]
     rows: int
 
 
 class _Stock:
-    """The sizes that are not packed yet."""
+    """The sizes that are not packed yet. A size is `inputs * (room of targets + 1) + targets`.
 
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        counts: np.ndarray,
-        room: tuple[int, int],
-    ) -> None:
-        self.inputs = inputs
-        self.targets = targets
-        self.counts = counts
+    Attributes:
+        room: encoder and decoder positions a row.
+        counts: how many examples are left of each size.
+        largest: float64 `[inputs room + 1, targets room + 1]`; at `[room, -1 - targets]` the
+            largest inputs up to `room` that are left with these targets, `_NONE` if none are.
+            Lengths of targets descend, so that those that fit are at the end.
+        targets: float64 `[targets room + 1]`, the lengths of targets in that order.
+        rows_needed: what is left, in rows, counted in inputs and counted in targets.
+    """
+
+    def __init__(self, sizes: np.ndarray, room: tuple[int, int]) -> None:
         self.room = room
-        self.present = np.arange(len(counts))
-        """Numbers of the sizes that may be left."""
-        self.rows_needed = [
-            float(inputs @ counts) / room[0],
-            float(targets @ counts) / room[1],
-        ]
-        """What is left, in rows, counted in inputs and counted in targets."""
+        numbers, counts = np.unique(sizes, return_counts=True)
+        inputs, targets = np.divmod(numbers, room[1] + 1)
+        self.counts = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        self.rows_needed = [float(inputs @ counts) / room[0], float(targets @ counts) / room[1]]
+        self.targets = np.arange(room[1], -1, -1, dtype=np.float64)
+        self.largest = np.full((room[0] + 1, room[1] + 1), _NONE)
+        self.largest[inputs, room[1] - targets] = inputs
+        np.maximum.accumulate(self.largest, axis=0, out=self.largest)
+        self._inputs_of: list[list[int]] = [[] for _ in range(room[1] + 1)]
+        for length, target in zip(inputs.tolist(), targets.tolist(), strict=True):
+            self._inputs_of[target].append(length)
 
     def weights(self) -> tuple[float, float]:
         """What a full row's inputs and targets are worth; they sum to 1."""
@@ -127,13 +138,52 @@ class _Stock:
         return inputs / whole, targets / whole
 
     def take(self, pattern: _Pattern) -> None:
-        for size in pattern.sizes:
-            self.counts[size] -= pattern.rows
-        used = self.inputs[pattern.sizes].sum(), self.targets[pattern.sizes].sum()
+        """Takes the examples of a pattern's rows away."""
+        used = [0, 0]
+        for size, times in pattern.often.items():
+            inputs, targets = divmod(size, self.room[1] + 1)
+            used[0] += times * inputs
+            used[1] += times * targets
+            self.counts[size] -= times * pattern.rows
+            if not self.counts[size]:
+                del self.counts[size]
+                self.hide(inputs, targets)
         for dimension in (0, 1):
             taken = pattern.rows * float(used[dimension]) / self.room[dimension]
             # Rounding must not make it zero in both dimensions while something is left.
             self.rows_needed[dimension] = max(self.rows_needed[dimension] - taken, 1e-9)
+
+    def hide(self, inputs: int, targets: int) -> None:
+        """Makes a size one that is not there."""
+        lengths = self._inputs_of[targets]
+        place = bisect_left(lengths, inputs)
+        del lengths[place]
+        end = lengths[place] if place < len(lengths) else self.room[0] + 1
+        below = lengths[place - 1] if place else _NONE
+        self.largest[inputs:end, self.room[1] - targets] = below
+
+    def show(self, inputs: int, targets: int) -> None:
+        """Takes `hide` back."""
+        lengths = self._inputs_of[targets]
+        place = bisect_left(lengths, inputs)
+        end = lengths[place] if place < len(lengths) else self.room[0] + 1
+        insort(lengths, inputs)
+        self.largest[inputs:end, self.room[1] - targets] = inputs
+
+    def smallest_tied(self, inputs: int, targets: int, score: tuple[float, float]) -> int:
+        """Gives the smallest inputs left with these targets that score as `inputs` do.
+
+        Args:
+            inputs: inputs of a size that is left.
+            targets: its targets.
+            score: what one token of inputs and of targets scores.
+        """
+        lengths = self._inputs_of[targets]
+        place = bisect_left(lengths, inputs)
+        top = inputs * score[0] + targets * score[1]
+        while place and lengths[place - 1] * score[0] + targets * score[1] == top:
+            place -= 1
+        return lengths[place]
 
 
 def _check(lengths: np.ndarray, low: int, high: int, name: str) -> None:
@@ -145,93 +195,111 @@ def _check(lengths: np.ndarray, low: int, high: int, name: str) -> None:
 
 def _build_rows(stock: _Stock) -> list[_Pattern]:
     patterns: list[_Pattern] = []
-    while True:
-        if len(patterns) % _CLEAR_EVERY_ROWS == 0:
-            stock.present = stock.present[stock.counts[stock.present] > 0]
-        candidates = stock.present[stock.counts[stock.present] > 0]
-        if not len(candidates):
-            return patterns
-        sizes = _fullest_row(stock, candidates)
-        often: dict[int, int] = {}
-        for size in sizes:
-            often[size] = often.get(size, 0) + 1
-        rows = min(int(stock.counts[size]) // times for size, times in often.items())
-        patterns.append(_Pattern(sizes, rows))
+    while stock.counts:
+        often = _fullest_row(stock)
+        rows = min(stock.counts[size] // times for size, times in often.items())
+        patterns.append(_Pattern(often, rows))
         stock.take(patterns[-1])
+    return patterns
 
 
-def _fullest_row(stock: _Stock, candidates: np.ndarray) -> list[int]:
-    """Builds a row under each tilt of the weights and gives the sizes of the fullest."""
+def _fullest_row(stock: _Stock) -> dict[int, int]:
+    """Builds a row under each tilt of the weights and gives how often sizes are in the fullest."""
     weights = stock.weights()
-    lengths = stock.inputs[candidates], stock.targets[candidates]
-    fullest: list[int] = []
-    least_empty = np.inf
-    for tilt in _TILTS:
-        tilted = weights[0] * np.exp(tilt), weights[1] * np.exp(-tilt)
-        sizes, room = _fill(stock, candidates, lengths, tilted)
+    fullest: dict[int, int] = {}
+    least_empty = math.inf
+    for up, down in _TILTS:
+        often, room = _fill(stock, (weights[0] * up, weights[1] * down))
         empty = sum(
             w * left / full for w, left, full in zip(weights, room, stock.room, strict=True)
         )
         if empty < least_empty:
-            fullest, least_empty = sizes, empty
+            fullest, least_empty = often, empty
         if empty < _FULL_ENOUGH:
             break
     return fullest
 
 
-def _fill(
-    stock: _Stock,
-    candidates: np.ndarray,
-    lengths: tuple[np.ndarray, np.ndarray],
-    weights: tuple[float, float],
-) -> tuple[list[int], tuple[int, int]]:
+def _fill(stock: _Stock, weights: tuple[float, float]) -> tuple[dict[int, int], tuple[int, int]]:
     """Fills one row with the dot-product rule.
 
     Args:
-        stock: what is left.
-        candidates: numbers of the sizes to choose from, in ascending order of inputs.
-        lengths: inputs and targets lengths of the candidates.
+        stock: what is left; it is the same afterwards.
         weights: what a full row's inputs and targets are worth.
 
     Returns:
-        The sizes taken and the room left in each dimension.
+        How often each size is taken, and the room left in each dimension.
     """
-    inputs, targets = lengths
+    inputs_full, targets_full = stock.room
     inputs_room, targets_room = stock.room
-    taken: list[int] = []
-    while len(candidates):
-        score = inputs * (weights[0] * inputs_room / stock.room[0] ** 2)
-        score += targets * (weights[1] * targets_room / stock.room[1] ** 2)
-        best = int(score.argmax())
-        size = int(candidates[best])
-        taken.append(size)
-        inputs_room -= int(inputs[best])
-        targets_room -= int(targets[best])
-        # In ascending order, what still fits by its inputs is a slice.
-        end = int(inputs.searchsorted(inputs_room, side="right"))
-        fits = targets[:end] <= targets_room
-        if best < end and taken.count(size) >= stock.counts[size]:
-            fits[best] = False
-        if fits.all():
-            candidates, inputs, targets = candidates[:end], inputs[:end], targets[:end]
-        else:
-            kept = fits.nonzero()[0]
-            candidates, inputs, targets = candidates[kept], inputs[kept], targets[kept]
-    return taken, (inputs_room, targets_room)
+    often: dict[int, int] = {}
+    hidden: list[tuple[int, int]] = []
+    while targets_room:  # every example has a target
+        found = _best_size(
+            stock,
+            (inputs_room, targets_room),
+            (
+                weights[0] * inputs_room / inputs_full**2,
+                weights[1] * targets_room / targets_full**2,
+            ),
+        )
+        if found is None:
+            break
+        inputs, targets = found
+        size = inputs * (targets_full + 1) + targets
+        often[size] = often.get(size, 0) + 1
+        inputs_room -= inputs
+        targets_room -= targets
+        fits_again = inputs <= inputs_room and targets <= targets_room
+        if fits_again and often[size] == stock.counts[size]:
+            stock.hide(inputs, targets)
+            hidden.append((inputs, targets))
+    for inputs, targets in hidden:
+        stock.show(inputs, targets)
+    return often, (inputs_room, targets_room)
 
 
-def _rows_of_examples(size_of_example: np.ndarray, patterns: list[_Pattern]) -> np.ndarray:
+def _best_size(
+    stock: _Stock, room: tuple[int, int], score: tuple[float, float]
+) -> tuple[int, int] | None:
+    """Gives inputs and targets of the size that fits and scores most; None if none fits.
+
+    Of several that score the same it is the one with the fewest inputs, then targets.
+
+    Args:
+        stock: what is left.
+        room: positions left in the row.
+        score: what one token of inputs and of targets scores.
+    """
+    first = stock.room[1] - room[1]
+    inputs = stock.largest[room[0], first:]
+    scores = inputs * (score[0] or _LEAST_WEIGHT)
+    scores += stock.targets[first:] * score[1]
+    best = int(scores.argmax())
+    largest = inputs.item(best)
+    if largest == _NONE:
+        return None
+    lost = _TIE_SHARE * (score[0] * room[0] + score[1] * room[1])
+    if score[1] < lost or (room[0] and score[0] < lost):
+        return min(
+            (stock.smallest_tied(int(inputs[tied]), room[1] - tied, score), room[1] - tied)
+            for tied in np.flatnonzero(scores == scores[best]).tolist()
+        )
+    # With more targets a size that scores the same has fewer inputs: the first one it is.
+    return int(largest), room[1] - best
+
+
+def _rows_of_examples(sizes: np.ndarray, patterns: list[_Pattern]) -> np.ndarray:
     """Gives the places of each size to the examples of that size, both in their own order."""
-    first_row = 0
-    place_sizes: list[np.ndarray] = []
-    place_rows: list[np.ndarray] = []
+    place_sizes: list[int] = []
+    places_of_row: list[int] = []
     for pattern in patterns:
-        place_sizes.append(np.tile(pattern.sizes, pattern.rows))
-        rows = np.arange(first_row, first_row + pattern.rows)
-        place_rows.append(np.repeat(rows, len(pattern.sizes)))
-        first_row += pattern.rows
-    places = np.argsort(np.concatenate(place_sizes), kind="stable")
-    examples = np.argsort(size_of_example, kind="stable")
-    rows_of_examples = np.empty(len(size_of_example), np.int64)
-    rows_of_examples[examples] = np.concatenate(place_rows)[places]
+        row = [size for size, times in pattern.often.items() for _ in range(times)]
+        place_sizes += row * pattern.rows
+        places_of_row += [len(row)] * pattern.rows
+    place_rows = np.repeat(np.arange(len(places_of_row)), places_of_row)
+    rows_of_examples = np.empty(len(sizes), np.int64)
+    rows_of_examples[np.argsort(sizes, kind="stable")] = place_rows[
+        np.argsort(np.array(place_sizes), kind="stable")
+    ]
     return rows_of_examples
