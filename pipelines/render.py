@@ -20,7 +20,7 @@ from pipelines import failed_sources
 from pipelines.failed_sources import FailedSource
 from pipelines.run_plans import PlanRunner
 
-_BYTES_IN_MEMORY = 512 << 20  # rendered at once where the runner keeps all data in memory
+_BYTES_A_PLAN = 512 << 20  # rendered before the next datasets are begun, on a local runner
 _SKIPPED_SHOWN = 5
 
 
@@ -119,7 +119,7 @@ def render(
             reader=reader,
             settings=settings,
             options=options,
-            bytes_at_once=_BYTES_IN_MEMORY if is_local(options) else None,
+            bytes_at_once=_BYTES_A_PLAN if is_local(options) else None,
             shown=Progress("render", total=sum(job.rows for job in missing), unit="examples"),
         )
         interrupted: list[FailedSource] | None = [] if skip_failing_sources else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from instrux.beam.finish import FinishedSplits, FinishSettings
@@ -9,11 +10,14 @@ from instrux.beam.plan import RenderPlan, SourceReader, SplitJob, make_plans
 from instrux.beam.read import ReadUnits
 from instrux.beam.render import RenderedBlobs
 from instrux.beam.rows_done import total_done
-from instrux.beam.runners import run_pipeline, shares_this_machine
+from instrux.beam.runners import is_local, run_pipeline, shares_this_machine
+from instrux.beam.spill import spill_folder
 from instrux.beam.write import WrittenFiles
 from instrux.data.sources_base import SourceError
 from instrux.progress import Progress
 from pipelines.failed_sources import FailedSource
+
+_BYTES_IN_MEMORY = 64 << 20  # between stages of a plan, on a runner that keeps them in memory
 
 
 @dataclasses.dataclass
@@ -43,15 +47,18 @@ class PlanRunner:
             SourceError: the rows of one of its sources cannot be read.
             InputError: anything else that a user can mend.
         """
-        with tempfile.TemporaryDirectory(prefix="instrux-render-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="instrux-render-") as folder,
+            self._spill_folder(plan) as spill,
+        ):
             watched = shares_this_machine(self.options)
 
             def build(pipeline) -> None:
                 _ = (
                     pipeline
                     | "Read" >> ReadUnits(plan.units)
-                    | "Render" >> RenderedBlobs(plan, folder if watched else "")
-                    | "Write" >> WrittenFiles([str(job.output.folder) for job in plan.jobs])
+                    | "Render" >> RenderedBlobs(plan, folder if watched else "", spill)
+                    | "Write" >> WrittenFiles([str(job.output.folder) for job in plan.jobs], spill)
                     | "Finish" >> FinishedSplits(plan, self.settings)
                 )
 
@@ -59,6 +66,12 @@ class PlanRunner:
                 self.shown.update(self.finished + total_done(folder))
 
             run_pipeline(build, self.options, watch=watch if watched else None)
+
+    def _spill_folder(self, plan: RenderPlan) -> AbstractContextManager[str]:
+        """Where blobs wait on disk; "" where the runner sees to that, or they are few."""
+        if not is_local(self.options) or plan.bytes <= _BYTES_IN_MEMORY:
+            return nullcontext("")
+        return spill_folder(plan.jobs[0].data_dir)
 
     def run_apart(self, plan: RenderPlan) -> list[FailedSource]:
         """Runs a plan; where its reading fails, each of its sources alone, to know which it was.

@@ -21,6 +21,7 @@ from instrux.errors import InputError
 
 RENDER_FORMAT = 1  # raise it when the same settings would give other bytes
 ROWS_PER_SHARD = 25_000
+_BYTES_BESIDE_TEXT = 150  # of an example: its id, the template's name, and what frames a record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,12 @@ class RenderPlan:
     def renders(self) -> int:
         """How many times a template will be applied."""
         return sum(job.rows for job in self.jobs)
+
+    @cached_property
+    def bytes(self) -> int:
+        """About how many bytes it will render."""
+        read = sum(_bytes_of_rows([unit.shard]) * len(unit.jobs) for unit in self.units)
+        return read + _BYTES_BESIDE_TEXT * self.renders
 
 
 class SourceReader:

@@ -1,5 +1,6 @@
 """Rows to rendered examples: each row is read once and goes through all its templates."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from instrux.beam.dead_letters import BAD_ROW, RENDER_ERROR, dead_letter
 from instrux.beam.plan import ReadUnit, RenderPlan, SplitJob
 from instrux.beam.report import RowReport
 from instrux.beam.rows_done import RowsDone
+from instrux.beam.spill import SpillFile
 from instrux.data.prompted_task import Skipped, with_field_names
 from instrux.data.rendered import shard_name
 from instrux.data.sources_base import (
@@ -129,14 +131,24 @@ def worded(error: Exception) -> str:
 class _RenderUnit(beam.DoFn):
     """Position of a unit -> (file, blob) and (report, counts)."""
 
-    def __init__(self, plan: RenderPlan, progress_folder: str) -> None:
+    def __init__(self, plan: RenderPlan, progress_folder: str, spill_folder: str) -> None:
         self._jobs = dict(enumerate(plan.jobs))
         self._units = plan.units
         self._progress_folder = progress_folder
+        self._spill_folder = spill_folder
 
     def process(self, element: int) -> Iterator[tuple[FileKey, bytes]]:
         """Renders one unit."""
         renderer = UnitRenderer(self._units[element], self._jobs)
+        blobs = self._blobs(renderer)
+        if self._spill_folder:
+            blobs = _spilled(blobs, SpillFile(self._spill_folder))
+        yield from blobs
+        for index, report in renderer.reports.items():
+            _count(report)
+            yield (index, ""), report.to_bytes()
+
+    def _blobs(self, renderer: UnitRenderer) -> Iterator[tuple[FileKey, bytes]]:
         rows_done = RowsDone(self._progress_folder)
         for renders in renderer.render():
             rows_done.add(renders)
@@ -144,9 +156,15 @@ class _RenderUnit(beam.DoFn):
                 yield from renderer.buffers.drain()
         yield from renderer.buffers.drain()
         rows_done.close()
-        for index, report in renderer.reports.items():
-            _count(report)
-            yield (index, ""), report.to_bytes()
+
+
+def _spilled(
+    blobs: Iterator[tuple[FileKey, bytes]], file: SpillFile
+) -> Iterator[tuple[FileKey, bytes]]:
+    """Puts blobs into a file and gives references to them."""
+    with contextlib.closing(file):
+        for key, blob in blobs:
+            yield key, file.put(blob)
 
 
 def _count(report: RowReport) -> None:
@@ -168,13 +186,15 @@ class RenderedBlobs(beam.PTransform):
     Attributes:
         plan: the units and the jobs.
         progress_folder: a folder on this machine where workers note their progress, or "".
+        spill_folder: a folder on this machine where the blobs are put and referred to, or "".
     """
 
     plan: RenderPlan
     progress_folder: str = ""
+    spill_folder: str = ""
 
     def expand(self, pcoll):
         """Positions of units -> keyed blobs."""
         return pcoll | "RenderUnit" >> beam.ParDo(
-            _RenderUnit(self.plan, self.progress_folder)
+            _RenderUnit(self.plan, self.progress_folder, self.spill_folder)
         ).with_output_types(tuple[tuple[int, str], bytes])

@@ -13,13 +13,19 @@ from pathlib import Path
 import apache_beam as beam
 
 from instrux.beam.blobs import FileKey, bodies, count_records, in_order
+from instrux.beam.spill import spilled_bodies
 from instrux.data.files import as_path, write_atomically
 from instrux.data.manifest import FileRecord
 from instrux.errors import InputError
 
 
-def write_file(path: str | Path, blobs: Iterable[bytes]) -> FileRecord:
+def write_file(path: str | Path, blobs: Iterable[bytes], *, spill_folder: str = "") -> FileRecord:
     """Writes the blobs of one file in order.
+
+    Args:
+        path: the file.
+        blobs: what it is to hold; where a spill folder is given, references to blobs in there.
+        spill_folder: where `SpillFile`s are, or "".
 
     Raises:
         InputError: the file cannot be written: no space, no permission, no such folder.
@@ -27,7 +33,8 @@ def write_file(path: str | Path, blobs: Iterable[bytes]) -> FileRecord:
     ordered = in_order(blobs)
     path = as_path(path)
     try:
-        size, digest = write_atomically(path, bodies(ordered))
+        content = spilled_bodies(ordered, spill_folder) if spill_folder else bodies(ordered)
+        size, digest = write_atomically(path, content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from error
     return FileRecord(path.name, size, digest, count_records(ordered))
@@ -36,8 +43,9 @@ def write_file(path: str | Path, blobs: Iterable[bytes]) -> FileRecord:
 class _WriteFile(beam.DoFn):
     """((job, file name), blobs) -> (job, FileRecord as JSON); what has no name passes through."""
 
-    def __init__(self, folders: Sequence[str]) -> None:
+    def __init__(self, folders: Sequence[str], spill_folder: str) -> None:
         self._folders = folders
+        self._spill_folder = spill_folder
 
     def process(
         self, element: tuple[FileKey, Iterable[bytes]]
@@ -48,7 +56,8 @@ class _WriteFile(beam.DoFn):
             for blob in blobs:
                 yield index, ("", blob)
             return
-        record = write_file(as_path(self._folders[index]) / name, blobs)
+        path = as_path(self._folders[index]) / name
+        record = write_file(path, blobs, spill_folder=self._spill_folder)
         yield index, (name, json.dumps(dataclasses.asdict(record)).encode())
 
 
@@ -60,9 +69,11 @@ class WrittenFiles(beam.PTransform):
 
     Attributes:
         folders: job -> the folder of its files.
+        spill_folder: where the blobs are that come as references, or "" if they come themselves.
     """
 
     folders: Sequence[str]
+    spill_folder: str = ""
 
     def expand(self, pcoll):
         """Keyed blobs -> records of the files written."""
@@ -70,5 +81,7 @@ class WrittenFiles(beam.PTransform):
             pcoll
             | "GatherFile" >> beam.GroupByKey()
             | "WriteFile"
-            >> beam.ParDo(_WriteFile(self.folders)).with_output_types(tuple[int, tuple[str, bytes]])
+            >> beam.ParDo(_WriteFile(self.folders, self.spill_folder)).with_output_types(
+                tuple[int, tuple[str, bytes]]
+            )
         )

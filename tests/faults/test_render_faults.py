@@ -37,7 +37,7 @@ from instrux.prompts import Template
 rows, data_dir, largest_file = sys.argv[1:4]
 if int(largest_file):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
-job._BYTES_IN_MEMORY = 1  # one pipeline a task, so that a kill finds some done and some not
+job._BYTES_A_PLAN = 1  # one pipeline a task, so that a kill finds some done and some not
 source = JsonLinesSource("toy", files={"train": rows})
 tasks = [
     PromptedTask(

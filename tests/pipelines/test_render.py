@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from instrux.beam.spill import SpillFile
 from instrux.data.examples import RenderedExample
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.rendered import RenderedSplit
@@ -155,9 +156,23 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(source, tmp_p
 
 def test_large_datasets_are_rendered_some_templates_at_a_time(source, tmp_path, monkeypatch):
     render(tasks=tasks_of(source), data_dir=tmp_path / "at_once")
-    monkeypatch.setattr("pipelines.render._BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr("pipelines.render._BYTES_A_PLAN", 1)
     render(tasks=tasks_of(source), data_dir=tmp_path / "in_turn")
     assert content(tmp_path / "at_once") == content(tmp_path / "in_turn")
+
+
+def test_what_waits_on_disk_makes_the_same_bytes(source, tmp_path, monkeypatch):
+    render(tasks=tasks_of(source), data_dir=tmp_path / "in_memory", num_shards=3)
+    monkeypatch.setattr("pipelines.run_plans._BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("instrux.beam.blobs.BlobBuffers.is_full", True)  # a blob for every row
+    spilled = []
+    put = SpillFile.put
+    monkeypatch.setattr(
+        SpillFile, "put", lambda file, blob: spilled.append(blob) or put(file, blob)
+    )
+    render(tasks=tasks_of(source), data_dir=tmp_path / "on_disk", num_shards=3)
+    assert len(spilled) == 2 * 46 + 23  # of the third template half the rows are left out
+    assert content(tmp_path / "in_memory") == content(tmp_path / "on_disk")
 
 
 @pytest.mark.slow
@@ -170,6 +185,7 @@ def test_every_runner_writes_the_same_bytes(source, tmp_path, beam_args, monkeyp
     monkeypatch.setattr("instrux.data.sources_files._BYTES_PER_SHARD", 500)
     render(tasks=tasks_of(source), data_dir=tmp_path / "here", num_shards=3)
     capfd.readouterr()
+    monkeypatch.setattr("pipelines.run_plans._BYTES_IN_MEMORY", 0)  # processes share a folder
     render(tasks=tasks_of(source), data_dir=tmp_path / "there", num_shards=3, beam_args=beam_args)
     assert content(tmp_path / "here") == content(tmp_path / "there")
     said = capfd.readouterr()
