@@ -6,6 +6,7 @@ be kept to go on where a run stopped. Imports no TensorFlow.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = ["PackManifest", "PackSettings", "PackedDataset"]
 
 _VERIFY_UP_TO_BYTES = 512 * 2**20
 _ENDLESS = 2**62
+_ORDER_AT_ONCE = 1024
 
 
 class PackedDataset:
@@ -112,14 +114,14 @@ class PackedDataset:
         """Gives this process's part of batch `step`; see `batches`."""
         share = _share(batch_size, process_index, process_count)
         drawn = np.arange(share.start, share.stop) + step * batch_size
-        epochs, places = np.divmod(drawn, len(self))
-        indices = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            of_epoch = epochs == epoch
-            indices[of_epoch] = permuted(
-                places[of_epoch], len(self), "epoch order", seed, int(epoch)
-            )
-        return model_features(self.rows(indices), task_ids=task_ids)
+        return model_features(self.rows(self._order(drawn, seed)), task_ids=task_ids)
+
+    def _order(self, drawn: np.ndarray, seed: int) -> np.ndarray:
+        """Gives the rows that are drawn at consecutive places of the endless order of a seed."""
+        first = int(drawn[0]) // _ORDER_AT_ONCE
+        blocks = range(first, int(drawn[-1]) // _ORDER_AT_ONCE + 1)
+        order = np.concatenate([_order_block(len(self), seed, block) for block in blocks])
+        return order[drawn - first * _ORDER_AT_ONCE]
 
     def batches(
         self,
@@ -178,6 +180,21 @@ class PackedDataset:
         return InputError(
             f"{self.folder / shard.name}: {what}; remove {self.folder} and run `instrux pack` again"
         )
+
+
+@lru_cache(maxsize=16)
+def _order_block(rows: int, seed: int, block: int) -> np.ndarray:
+    """Gives a block of the endless order: each epoch a permutation of its own of all rows.
+
+    A batch is a few dozen rows, for which calling numpy takes longer than the arithmetic.
+    """
+    drawn = np.arange(block * _ORDER_AT_ONCE, (block + 1) * _ORDER_AT_ONCE)
+    epochs, places = np.divmod(drawn, rows)
+    indices = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        of_epoch = epochs == epoch
+        indices[of_epoch] = permuted(places[of_epoch], rows, "epoch order", seed, int(epoch))
+    return indices
 
 
 @dataclass(frozen=True)
