@@ -9,6 +9,7 @@ from 20,000 made-up ones.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,34 @@ _TARGETS = np.array([1, 5, 60, 116, 160])
 _TOKENS_A_WORD = 1.4
 _WORDS = 20_000
 _SYLLABLES = 90
+
+_SENTENCE, _PASSAGE, _PHRASE = (15, 45), (60, 250), (1, 8)
+_PROMPT_FIELDS: dict[tuple[str, str, str], dict[str, Any]] = {
+    ("super_glue", "rte", "train"): {"premise": _PASSAGE, "hypothesis": _SENTENCE, "label": 2},
+    ("ag_news", "default", "test"): {"text": _PASSAGE, "label": 4},
+    ("cosmos_qa", "default", "validation"): {
+        "context": _PASSAGE,
+        "question": _SENTENCE,
+        **{f"answer{number}": _SENTENCE for number in range(4)},
+        "label": 4,
+    },
+    ("cos_e", "v1.11", "train"): {
+        "id": _PHRASE,
+        "question": _SENTENCE,
+        "choices": [_PHRASE] * 5,
+        "abstractive_explanation": _SENTENCE,
+        "extractive_explanation": _PHRASE,
+    },
+    ("rotten_tomatoes", "default", "train"): {"text": _SENTENCE, "label": 2},
+    ("glue", "mrpc", "test"): {"sentence1": _SENTENCE, "sentence2": _SENTENCE, "label": 2},
+    ("imdb", "default", "train"): {"text": (150, 500), "label": 2},
+    ("paws", "labeled_final", "train"): {
+        "sentence1": _SENTENCE,
+        "sentence2": _SENTENCE,
+        "label": 2,
+    },
+}
+"""Fields of datasets that `render_job.py` renders: lengths of a text, or the number of labels."""
 
 
 def lengths(count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +90,30 @@ def write_files(
             file.writelines(json.dumps({"prompt": i, "answer": t}) + "\n" for i, t in part)
         tsv_paths[-1].write_text("".join(f"{i}\t{t}\n" for i, t in part))
     return [str(path) for path in json_paths], [str(path) for path in tsv_paths]
+
+
+def write_prompt_rows(folder: Path, *, rows: int = 1000, seed: int = 0) -> None:
+    """Writes rows of eight public datasets' fields as `dataset/config/split.jsonl`."""
+    draw = np.random.default_rng(seed)
+    words = _words(draw)
+
+    def text(low: int, high: int) -> str:
+        return _text(words, draw, int(draw.integers(low, high)))
+
+    def value(kind: Any) -> Any:
+        if isinstance(kind, list):
+            return [value(each) for each in kind]
+        return text(*kind) if isinstance(kind, tuple) else int(draw.integers(kind))
+
+    for (dataset, config, split), fields in _PROMPT_FIELDS.items():
+        path = folder / dataset / config / f"{split}.jsonl"
+        path.parent.mkdir(parents=True)
+        with path.open("w") as file:
+            for row in range(rows):
+                made = {name: value(kind) for name, kind in fields.items()}
+                if "choices" in made:
+                    made["answer"] = made["choices"][row % len(made["choices"])]
+                file.write(json.dumps(made) + "\n")
 
 
 def train_vocabulary(rows: list[Pair], folder: Path, *, size: int = 8000) -> str:

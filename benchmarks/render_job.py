@@ -1,5 +1,6 @@
 """Times the whole render job against PromptSource's bare loop over the same rows and templates.
 
+    python benchmarks/render_job.py --peer-python PYTHON                 # made-up rows
     python benchmarks/render_job.py --peer-python PYTHON --rows FOLDER
 
 PYTHON is an interpreter (3.7 to 3.9) that has promptsource 0.2.3; FOLDER holds real rows as
@@ -138,13 +139,29 @@ def spread(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter with promptsource 0.2.3")
-    parser.add_argument("--rows", required=True, help="folder of dataset/config/split.jsonl")
+    parser.add_argument(
+        "--rows", help="folder of dataset/config/split.jsonl; made-up rows without it"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.rows)
         return
+    if arguments.rows:
+        race(arguments)
+        return
+    from pathlib import Path
+
+    import generated_rows
+
+    with tempfile.TemporaryDirectory() as arguments.rows:
+        generated_rows.write_prompt_rows(Path(arguments.rows))
+        race(arguments)
+
+
+def race(arguments):
+    """Renders on both sides in turn, compares and prints the ratio; exits 1 below the goal."""
     peer = Peer(arguments.peer_python, arguments.rows) if arguments.peer_python else None
     tasks = list(prompted_tasks(arguments.rows))
     ours, theirs, renders, wall = [], [], 0, 0.0

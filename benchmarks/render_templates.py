@@ -1,5 +1,6 @@
 """Renders the same rows with PromptSource's own `Template.apply` and with ours, in turn.
 
+    python benchmarks/render_templates.py --peer-python PYTHON           # made-up rows
     python benchmarks/render_templates.py --peer-python PYTHON --rows FOLDER
 
 PYTHON is an interpreter (3.7 to 3.9) that has promptsource 0.2.3; FOLDER holds real rows as
@@ -92,7 +93,9 @@ def ours(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--rows", help="folder of dataset/config/split.jsonl")
+    parser.add_argument(
+        "--rows", help="folder of dataset/config/split.jsonl; made-up rows without it"
+    )
     parser.add_argument("--rows-per-template", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -101,8 +104,14 @@ def main():
         serve(options.serve)
         return
     import tempfile
+    from pathlib import Path
 
-    rows = cases(options.rows, options.rows_per_template)
+    import generated_rows
+
+    with tempfile.TemporaryDirectory() as made_up:
+        if not options.rows:
+            generated_rows.write_prompt_rows(Path(made_up), rows=options.rows_per_template)
+        rows = cases(options.rows or made_up, options.rows_per_template)
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(rows, file)
         file.flush()
