@@ -38,18 +38,20 @@ def shell_code(shell: str) -> str:
 
 
 def remember_names() -> Path:
-    """Writes the names of all registered tasks and mixtures to the cache folder; gives the file."""
+    """Writes the names of tasks and mixtures, those of families too, to the cache folder; gives the file."""
     from instrux.data.files import write_json_atomically
     from launch import declarations
 
     declarations.load()
     import seqio
 
+    from instrux.data.name_families import listed_names
+
     path = _names_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     names = {
-        "tasks": sorted(seqio.TaskRegistry.names()),
-        "mixtures": sorted(seqio.MixtureRegistry.names()),
+        "tasks": sorted({*seqio.TaskRegistry.names(), *listed_names("tasks")}),
+        "mixtures": sorted({*seqio.MixtureRegistry.names(), *listed_names("mixtures")}),
     }
     write_json_atomically(path, names)
     return path

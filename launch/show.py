@@ -37,8 +37,10 @@ def show(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     import seqio
 
+    from instrux.data.name_families import listed_names
+
     registry = seqio.TaskRegistry if options.kind == "tasks" else seqio.MixtureRegistry
-    names = sorted(registry.names())
+    names = sorted({*registry.names(), *listed_names(options.kind)})
     if options.name is not None:
         names = fnmatch.filter(names, options.name)
         if not names:
@@ -50,12 +52,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _tell_families(kind: str) -> None:
-    """Says on stderr which names there are besides those of the list."""
+    """Says on stderr which rules define names, of which the list has some or none."""
     from instrux.data.name_families import name_families
 
-    spellings = [family.spelling for family in name_families()]
-    # Families of a number are mixtures; forms by suffix are of both.
-    there = [each for each in spellings if "NAME" in each or ("{" in each and kind == "mixtures")]
+    families = [family for family in name_families() if family.is_of(kind)]
+    there = [each.spelling for each in families if set(each.spelling) & set("{N")]
     if there:
         tell(f"and, registered when asked for: {', '.join(there)}")
 

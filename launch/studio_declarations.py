@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from instrux.data.name_families import Kind, listed_names, name_families
 from launch.mixture_facts import MixtureFacts, mixture_facts
 
 _KEPT_MIXTURES = 16
@@ -44,22 +45,21 @@ class RegisteredDeclarations:
         return loaded
 
     def mixtures(self) -> Sequence[str]:
-        """Names of all mixtures, in order."""
+        """Names of all mixtures, those of families too, in order."""
         with self._lock:
-            return sorted(self._seqio().MixtureRegistry.names())
+            return self._listed(self._seqio().MixtureRegistry, "mixtures")
 
     def tasks(self) -> Sequence[str]:
-        """Names of all tasks, in order."""
+        """Names of all tasks, those of families too, in order."""
         with self._lock:
-            return sorted(self._seqio().TaskRegistry.names())
+            return self._listed(self._seqio().TaskRegistry, "tasks")
 
-    def families(self) -> Sequence[str]:
-        """How the names of endless families are spelled."""
-        from instrux.data.name_families import name_families
-
+    def families(self, kind: Kind) -> Mapping[str, Sequence[str]]:
+        """Names that rules define, by how a rule spells them; none where they are endless."""
         with self._lock:
             self._seqio()
-            return [family.spelling for family in name_families()]
+            families = [family for family in name_families() if family.is_of(kind)]
+            return {family.spelling: sorted(family.names()) for family in families}
 
     def mixture(self, name: str) -> MixtureFacts:
         """Facts of a mixture; registers it where a family defines it."""
@@ -74,6 +74,9 @@ class RegisteredDeclarations:
         with self._lock:
             self._seqio()
             return task_facts(name)
+
+    def _listed(self, registry: Any, kind: Kind) -> list[str]:
+        return sorted({*registry.names(), *listed_names(kind)})
 
     def _load(self) -> None:
         try:

@@ -24,11 +24,12 @@ a task for each template that asks for the usual answer: `_eval` for answers tha
 `_scoring_eval` for those that are ranked. Their rates are not capped, and nothing uses them.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 
 from instrux.data import registration
-from instrux.data.name_families import NameFamily, name_families
+from instrux.data.name_families import NameFamily, name_families, spelled
 from instrux.errors import InputError
 from instrux.prompts.flan_templates import TEMPLATE_COUNTS
 from mixtures import flan_splits
@@ -126,36 +127,43 @@ def _paper(match: re.Match[str]) -> FlanSplit:
     return flan_splits.paper62(match["cluster"], optional=bool(match["paracrawl"]))
 
 
+VALUES = {
+    "n": TEMPLATE_COUNTS,
+    "kind": (f"{max(TEMPLATE_COUNTS)}templates", "no_template", "dataset_name"),
+    "cluster": tuple(paper_clusters()),
+    "tasks": flan_splits.TRAIN_TASK_COUNTS,
+}
+"""What the words in the spellings of families stand for in lists."""
 _FAMILIES: dict[str, tuple[str, Callable[[re.Match[str]], FlanSplit]]] = {
-    "flan_all_overlap_10templates_train": (
+    "flan_all_overlap_{kind}_{train,eval}": (
         rf"flan_all_overlap{TAIL_PATTERN}",
         lambda match: flan_splits.overlap(),
     ),
-    "flan_inter_cluster_split_{0..16}_10templates_train": (
+    "flan_inter_cluster_split_{0..16}_{kind}_{train,eval}": (
         rf"flan_inter_cluster_split_(?P<index>\d+){TAIL_PATTERN}",
         lambda match: flan_splits.inter_cluster(int(match["index"])),
     ),
-    "flan_intra_cluster_split_{0..9}_10templates_train": (
+    "flan_intra_cluster_split_{0..9}_{kind}_{train,eval}": (
         rf"flan_intra_cluster_split_(?P<index>\d+){TAIL_PATTERN}",
         lambda match: flan_splits.intra_cluster(int(match["index"])),
     ),
-    "flan_superglue_split_{n}templates_train": (
+    "flan_superglue_split_{n}templates_{train,eval}": (
         rf"flan_superglue_split{TAIL_PATTERN}",
         lambda match: flan_splits.superglue(),
     ),
-    "flan_superglue_split_10templates_{N}train_tasks_train": (
+    "flan_superglue_split_10templates_{tasks}train_tasks_{train,eval}": (
         rf"flan_superglue_split{SHOT_PATTERN}_(?P<kind>10templates)_(?P<tasks>\d+)train_tasks{USE_PATTERN}",
         lambda match: flan_splits.superglue(int(match["tasks"])),
     ),
-    "flan_diversity_split{1..7}_{n}templates[_15task_limit]_train": (
+    "flan_diversity_split{1..7}_{n}templates[_15task_limit]_{train,eval}": (
         rf"flan_diversity_split(?P<number>\d+)_{COUNT_PATTERN}(?P<limit>_15task_limit)?{SHOT_PATTERN}{USE_PATTERN}",
         lambda match: flan_splits.diversity(int(match["number"]), limited=bool(match["limit"])),
     ),
-    "flan_inter_split_{n}templates_{1..4}tpc_train": (
+    "flan_inter_split_{n}templates_{1..4}tpc_{train,eval}": (
         rf"flan_inter_split_{COUNT_PATTERN}_(?P<number>\d+)tpc{SHOT_PATTERN}{USE_PATTERN}",
         lambda match: flan_splits.tasks_per_cluster(int(match["number"])),
     ),
-    "flan_paper62[_paracrawl][_without_{cluster}]_10templates_train": (
+    "flan_paper62[_paracrawl][_without_{cluster}]_{kind}_{train,eval}": (
         rf"{_PAPER}(?:_without_(?P<cluster>{'|'.join(paper_clusters())}))?{TAIL_PATTERN}",
         _paper,
     ),
@@ -170,7 +178,10 @@ def families() -> tuple[NameFamily, ...]:
 def _register() -> None:
     for spelling, (pattern, rule) in _FAMILIES.items():
         registration.add_name_family(
-            spelling, pattern, lambda match, rule=rule: add_split(match, rule(match))
+            spelling,
+            pattern,
+            lambda match, rule=rule: add_split(match, rule(match)),
+            names=functools.partial(spelled, spelling, VALUES),
         )
 
 

@@ -12,6 +12,7 @@ two files that the repository stores elsewhere (esnli, qed).
 import re
 
 from instrux.data import registration
+from instrux.data.name_families import spelled
 from instrux.prompts.flan_2022 import dataset_rate
 from tasks import flan_cot
 
@@ -46,6 +47,9 @@ def _register() -> None:
         "cot_sample[_without_{SET}][_no_template]_{train,eval}",
         rf"cot_sample(?:_without_(?P<set>{'|'.join(SAMPLE)}))?(?P<bare>_no_template)?_(?P<use>train|eval)",
         _add_sample,
+        names=lambda: spelled(
+            "cot_sample[_without_{SET}][_no_template]_{train,eval}", {"SET": SAMPLE}
+        ),
     )
 
 

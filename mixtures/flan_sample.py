@@ -11,13 +11,15 @@ registered when first asked for, and with `_eval` or `_scoring_eval` in place of
 paper's ablations do; of its seven training clusters four have rows in the mirror.
 """
 
+import functools
 import re
 from collections.abc import Callable
 
 from instrux.data import registration
+from instrux.data.name_families import spelled
 from instrux.errors import InputError
 from mixtures import flan_splits
-from mixtures.flan import COUNT_PATTERN, TAIL_PATTERN, USE_PATTERN, add_split
+from mixtures.flan import COUNT_PATTERN, TAIL_PATTERN, USE_PATTERN, VALUES, add_split
 from mixtures.flan_splits import FlanSplit
 from tasks.flan import SHOT_PATTERN
 from tasks.flan_sample import sample_clusters, sample_datasets
@@ -64,19 +66,19 @@ def tasks_per_cluster(number: int) -> FlanSplit:
 
 
 _FAMILIES: dict[str, tuple[str, Callable[[re.Match[str]], FlanSplit]]] = {
-    "flan_sample_10templates_train": (
+    "flan_sample_{kind}_{train,eval}": (
         rf"flan_sample{TAIL_PATTERN}",
         lambda match: overlap(),
     ),
-    "flan_sample_without_{cluster}_10templates_train": (
+    "flan_sample_without_{cluster}_{kind}_{train,eval}": (
         rf"flan_sample_without_(?P<cluster>{'|'.join(sample_clusters())}){TAIL_PATTERN}",
         lambda match: flan_splits.leave_one_cluster_out(match["cluster"], sample_clusters()),
     ),
-    "flan_sample_clusters{1..4}_{n}templates_train": (
+    "flan_sample_clusters{1..4}_{n}templates_{train,eval}": (
         rf"flan_sample_clusters(?P<number>\d+){TAIL_PATTERN}",
         lambda match: clusters(int(match["number"])),
     ),
-    "flan_sample_inter_{n}templates_{1..4}tpc_train": (
+    "flan_sample_inter_{n}templates_{1..4}tpc_{train,eval}": (
         rf"flan_sample_inter_{COUNT_PATTERN}_(?P<number>\d+)tpc{SHOT_PATTERN}{USE_PATTERN}",
         lambda match: tasks_per_cluster(int(match["number"])),
     ),
@@ -84,9 +86,13 @@ _FAMILIES: dict[str, tuple[str, Callable[[re.Match[str]], FlanSplit]]] = {
 
 
 def _register() -> None:
+    values = VALUES | {"cluster": tuple(sample_clusters())}
     for spelling, (pattern, rule) in _FAMILIES.items():
         registration.add_name_family(
-            spelling, pattern, lambda match, rule=rule: add_split(match, rule(match))
+            spelling,
+            pattern,
+            lambda match, rule=rule: add_split(match, rule(match)),
+            names=functools.partial(spelled, spelling, values),
         )
 
 

@@ -115,7 +115,7 @@ def _register() -> None:
         registration.add_mixture(name, rates)
     for old in OLD_NAMES:
         pattern = re.escape(old).replace(r"\.", "[._]")
-        registration.add_name_family(old, pattern, lambda _, old=old: OLD_NAMES[old])
+        registration.add_name_family(old, pattern, lambda _, old=old: OLD_NAMES[old], names=tuple)
 
 
 _register()

@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from instrux.data import registration
+from instrux.data.name_families import spelled
 from instrux.errors import InputError
 from instrux.prompts import seeded_rng
 from mixtures.t0 import train_rates, trained_on
@@ -82,9 +83,13 @@ def _original_by_dataset() -> tuple[tuple[T0Task, ...], ...]:
     return tuple(tuple(tasks) for _, tasks in by_dataset)
 
 
+def _most_prompts() -> int:
+    return max(map(len, _original_by_dataset()))
+
+
 def _add_prompts(match: re.Match[str]) -> str:
     number = int(match["number"])
-    most = max(map(len, _original_by_dataset()))
+    most = _most_prompts()
     if not 1 <= number <= most:
         raise InputError(
             f"{match[0]}: give 1 to {most} prompts, {most} being the most original-task prompts that"
@@ -110,8 +115,18 @@ def _add(match: re.Match[str], tasks: Iterable[T0Task]) -> str:
 
 def _register() -> None:
     tail = r"(?P<number>0|[1-9]\d{0,8})(?:_seed(?P<seed>0|[1-9]\d{0,17}))?"
-    registration.add_name_family("t0_train_p{N}[_seed{S}]", f"t0_train_p{tail}", _add_prompts)
-    registration.add_name_family("t0_train_d{N}[_seed{S}]", f"t0_train_d{tail}", _add_datasets)
+    registration.add_name_family(
+        "t0_train_p{N}[_seed{S}]",
+        f"t0_train_p{tail}",
+        _add_prompts,
+        names=lambda: spelled("t0_train_p{N}", {"N": range(1, _most_prompts() + 1)}),
+    )
+    registration.add_name_family(
+        "t0_train_d{N}[_seed{S}]",
+        f"t0_train_d{tail}",
+        _add_datasets,
+        names=lambda: spelled("t0_train_d{N}", {"N": range(1, max(PAPER_DATASETS) + 1)}),
+    )
 
 
 _register()

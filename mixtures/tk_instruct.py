@@ -167,6 +167,7 @@ def _register() -> None:
             spelling,
             rf"tk_instruct_{pattern}_(?P<split>train|test)",
             functools.partial(_add_derived, rule),
+            names=tuple,  # they need the fetched release
         )
 
 

@@ -47,5 +47,8 @@ def add(name: str, *, train_examples: int | None = None) -> str:
 
 
 registration.add_name_family(
-    "demonstrations_{NAME}", rf"demonstrations_(?P<name>{NAME})", lambda match: add(match["name"])
+    "demonstrations_{NAME}",
+    rf"demonstrations_(?P<name>{NAME})",
+    lambda match: add(match["name"]),
+    kind="tasks",
 )

@@ -28,6 +28,7 @@ Registering reads two small tables, no template, no rows and no TensorFlow Datas
 
 import dataclasses
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,6 +267,14 @@ def task_pattern(names: str, *, prefix: str = "") -> str:
     )
 
 
+def names_of(datasets: Iterable[FlanDataset]) -> Iterator[str]:
+    """Gives the names of datasets' tasks that lists show: each template, and none."""
+    for each in datasets:
+        kinds = [f"type_{index}" for index in range(NUM_TEMPLATES)]
+        for kind in (*kinds, "no_template", "dataset_name"):
+            yield FlanTaskName(each, kind).name
+
+
 def form_of(match: re.Match[str]) -> dict[str, bool]:
     """Reads what `FORM_PATTERN` matched, as arguments of `FlanTaskName`."""
     asked = match["form"].split(":")
@@ -308,6 +317,8 @@ def _register() -> None:
         "DATASET_type_{i}, DATASET_{n}templates, ... (FLAN)",
         task_pattern(DATASET_PATTERN),
         lambda match: add_matched(match, dataset(match["dataset"])),
+        kind="tasks",
+        names=lambda: names_of(all_datasets().values()),
     )
 
 

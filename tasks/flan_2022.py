@@ -29,7 +29,7 @@ from instrux.prompts.flan_few_shot import (
 from instrux.prompts.flan_prompts import FlanPromptsReference
 from tasks.flan import DATASET_PATTERN, flan_task, register
 from tasks.flan_keys import PROMPTS
-from tasks.flan_table import FlanDataset, dataset
+from tasks.flan_table import FlanDataset, all_datasets, dataset
 
 _OPTIONS: dict[str, Options] = {"": "fixed", "_no_opt": "none", "_non_deter_opt": "random"}
 _SHOTS = ("zero", "one", "two", "five", "x")
@@ -102,6 +102,8 @@ def _register() -> None:
         rf"(?P<dataset>{DATASET_PATTERN})_template_(?P<templates>0to10|mix|\d)"
         rf"(?P<options>_no_opt|_non_deter_opt)?_(?P<shots>{'|'.join(_SHOTS)})_shot",
         _add_matched,
+        kind="tasks",
+        names=lambda: (f"{each}_template_0to10_zero_shot" for each in all_datasets()),
     )
 
 

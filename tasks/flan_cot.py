@@ -16,6 +16,7 @@ from instrux.data import registration
 from instrux.data.flan_cot_rows import HELD_OUT_ROWS, SPLITS, cot_source
 from instrux.data.flan_few_shot_task import FewShotFlanTask, FewShotPrompts
 from instrux.data.flan_task import FlanTask
+from instrux.data.name_families import spelled
 from instrux.data.vocabularies import VocabularySpec
 from instrux.prompts.flan_2022 import COT_SETS, COT_SETS_OF_LOWER_QUALITY
 from instrux.prompts.flan_bare import bare_template
@@ -96,6 +97,11 @@ def _register() -> None:
         "cot_{SET}[_inverted]_{zero,five}_shot, cot_{SET}_no_template",
         rf"cot_(?P<set>{'|'.join(SETS)})_(?P<form>(?:inverted_)?(?:zero|five)_shot|no_template)",
         lambda match: add(match["set"], match["form"]),
+        kind="tasks",
+        names=lambda: spelled(
+            "cot_{SET}_{zero_shot,five_shot,inverted_zero_shot,inverted_five_shot,no_template}",
+            {"SET": SETS},
+        ),
     )
 
 

@@ -90,6 +90,8 @@ def _register() -> None:
         "sample_DATASET_type_{i}, sample_DATASET_{n}templates, ... (FLAN on a mirror's rows)",
         flan.task_pattern(names, prefix="sample_"),
         lambda match: flan.add_matched(match, sample_datasets()[match["dataset"]]),
+        kind="tasks",
+        names=lambda: flan.names_of(sample_datasets().values()),
     )
 
 

@@ -197,8 +197,12 @@ def _register() -> None:
         "ni_TASK:OPTION, tk_instruct_MIXTURE:OPTION",
         r"(?P<base>(?:ni_task|tk_instruct_)[^:]*):(?P<options>[\w.:]+)",
         _add_with_options,
+        kind=None,
+        names=tuple,
     )
-    registration.add_name_family("ni_TASK", r"ni_task[^:]*", _add_by_other_name)
+    registration.add_name_family(
+        "ni_TASK", r"ni_task[^:]*", _add_by_other_name, kind="tasks", names=tuple
+    )
 
 
 _register()

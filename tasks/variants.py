@@ -160,6 +160,8 @@ def _register() -> None:
             f"NAME{variant.suffix}",
             rf"(?P<base>.+){suffix}(?P<twin>{SCORE_EVAL_SUFFIX})?",
             variant.add,
+            kind=None,
+            names=tuple,
         )
 
 

@@ -52,9 +52,14 @@ class Access:
 
     def admits(self, request: Request) -> bool:
         """Whether the request's cookie is right, or its page needs none."""
-        path = request.url.path
-        if any(f"{path}/".startswith(f"{folder}/") for folder in self.open_paths):
-            return True
+        return self.opens(request.url.path) or self.knows(request)
+
+    def opens(self, path: str) -> bool:
+        """Whether a page needs no token."""
+        return any(f"{path}/".startswith(f"{folder}/") for folder in self.open_paths)
+
+    def knows(self, request: Request) -> bool:
+        """Whether the request's cookie is right."""
         return _same(request.cookies.get(self.cookie, ""), self.token)
 
 

@@ -21,6 +21,14 @@ def _environment() -> jinja2.Environment:
     )
 
 
+def _reachable(request: Request) -> list[Any]:
+    """The subjects that whoever asks may see: a labeller, who has no token, sees those without."""
+    access = request.app.state.access
+    everybody = access is None or access.knows(request)
+    subjects = request.app.state.subjects
+    return [each for each in subjects if everybody or access.opens(each.path)]
+
+
 def page(
     request: Request,
     template: str,
@@ -39,8 +47,10 @@ def page(
         headers: of the response.
     """
     access = request.app.state.access
+    subjects = _reachable(request)
     shared = {
-        "subjects": request.app.state.subjects,
+        "subjects": subjects,
+        "home": subjects[0].path if subjects else "/",
         "path": request.url.path,
         "user": None,
         "form_token": access.form_token if access else "",

@@ -16,6 +16,10 @@ def test_declared_mixtures_and_those_of_a_rule_have_their_facts():
     facts = declared.mixture("lexicon_train")
     assert sum(task.probability for task in facts.tasks) == pytest.approx(1)
     assert any(not each.trained_on for each in facts.held_out)
+    families = declared.families("mixtures")
+    clusters = families["flan_paper62[_paracrawl][_without_{cluster}]_{kind}_{train,eval}"]
+    assert "flan_paper62_without_reading_comprehension_10templates_train" in clusters
+    assert set(clusters) <= set(declared.mixtures())
     name = "t0_train_p1_seed91"
     assert name not in declared.mixtures()
     assert declared.mixture(name).mixture == name

@@ -164,6 +164,16 @@ def test_every_released_name_belongs_to_one_family():
         assert sum(pattern.fullmatch(name) is not None for pattern in patterns) == 1, name
 
 
+def test_listed_names_are_of_their_family_and_of_it_alone():
+    listed = {family: list(family.names()) for family in flan.families()}
+    assert all(listed.values())
+    released = {f"{split}_{use}" for split in released_names() for use in ("train", "eval")}
+    without_shots = {name for name in released if "_shot" not in name}
+    assert without_shots <= {name for names in listed.values() for name in names}
+    for family, names in listed.items():
+        assert all(family.pattern.fullmatch(name) for name in names), family.spelling
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from instrux.data.name_families import Kind
 from instrux.studio.app import Subject
 from instrux.studio.pages import page
 from instrux.studio.paging import paging
@@ -37,8 +38,11 @@ class Declarations(Protocol):
         """Names of all tasks, in order."""
         ...
 
-    def families(self) -> Sequence[str]:
-        """How the names of endless families are spelled, such as `t0_train_p{N}`."""
+    def families(self, kind: Kind) -> Mapping[str, Sequence[str]]:
+        """Names that rules define, by how a rule spells them, such as `t0_train_p{N}`.
+
+        Where a rule defines endlessly many names, the sequence holds the usual ones, or none.
+        """
         ...
 
     def mixture(self, name: str) -> Any:
@@ -87,15 +91,18 @@ def _once_ready(handle: Callable[[Request], Response]) -> Callable[[Request], Re
 
 def _mixtures(request: Request) -> Response:
     declarations = request.app.state.declarations
-    return _names(request, "mixtures", declarations.mixtures(), declarations.families())
+    return _names(request, "mixtures", declarations.mixtures())
 
 
 def _tasks(request: Request) -> Response:
-    return _names(request, "tasks", request.app.state.declarations.tasks(), ())
+    return _names(request, "tasks", request.app.state.declarations.tasks())
 
 
-def _names(request: Request, kind: str, names: Sequence[str], families: Sequence[str]) -> Response:
+def _names(request: Request, kind: Kind, names: Sequence[str]) -> Response:
+    families = request.app.state.declarations.families(kind)
     sought = request.query_params.get("q", "").strip()
+    family = request.query_params.get("family", "")
+    names = families.get(family, names)
     found = [name for name in names if all(word in name for word in sought.split())]
     shown = paging(request, len(found), _NAMES)
     return page(
@@ -104,7 +111,8 @@ def _names(request: Request, kind: str, names: Sequence[str], families: Sequence
         {
             "kind": kind,
             "names": found[shown.start : shown.stop],
-            "families": families,
+            "families": {spelling: len(listed) for spelling, listed in families.items()},
+            "family": family if family in families else "",
             "paging": shown,
             "sought": sought,
         },

@@ -99,3 +99,27 @@ def test_a_registered_name_goes_before_a_family(asked):
     registration.add_mixture("acme:first1", {"acme:t2": 1})
     assert registration.mixture_rates("acme:first1") == {"acme:t2": 1.0}
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("spelling", "values", "names"),
+    [
+        ("a{1..3}_{train,eval}", {}, {f"a{n}_{use}" for n in "123" for use in ("train", "eval")}),
+        ("a{n}[_most]", {"n": (1, 10)}, {"a1", "a1_most", "a10", "a10_most"}),
+        ("a[_without_{set}]", {"set": "xy"}, {"a", "a_without_x", "a_without_y"}),
+        ("a{N}", {}, set()),
+        ("a[_seed{S}]", {}, {"a"}),
+        ("a", {}, {"a"}),
+    ],
+)
+def test_a_spelling_stands_for_names(spelling, values, names):
+    assert set(name_families.spelled(spelling, values)) == names
+
+
+def test_names_of_families_are_listed_by_kind_and_none_is_registered(asked):
+    add = registration.add_mixture
+    registration.add_name_family("acme:{x,y}", "acme:[xy]", lambda match: add(match[0], {}))
+    registration.add_name_family("acme:t_{1..2}", r"acme:t_\d", lambda match: "", kind="tasks")
+    assert name_families.listed_names("mixtures") == {"acme:x", "acme:y"}
+    assert name_families.listed_names("tasks") == {"acme:t_1", "acme:t_2"}
+    assert not list(seqio.MixtureRegistry.names())

@@ -1,5 +1,7 @@
 """Who may see the studio's pages, and send its forms."""
 
+import re
+
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -7,6 +9,9 @@ from starlette.testclient import TestClient
 
 from instrux.studio.access import Access, posted
 from instrux.studio.app import Subject, create_app
+from instrux.studio.pages import page
+
+STYLES = ("/static/icon.svg", "/static/studio.css")
 
 
 @pytest.fixture
@@ -19,14 +24,19 @@ def studio():
     def shown(request):
         return PlainTextResponse("shown")
 
+    def signed_out(request):
+        return page(request, "error.html", {"detail": "Sign in."})
+
     routes = [
         Route("/things", shown),
         Route("/things", posted(said), methods=["POST"]),
         Route("/label", shown),
         Route("/labels", shown),
+        Route("/label/sign-in", signed_out),
     ]
     access = Access()
-    app = create_app([Subject("Things", "/things", routes, {})], access=access)
+    parts = [Subject("Things", "/things", routes, {}), Subject("Label", "/label", (), {})]
+    app = create_app(parts, access=access)
     return access, TestClient(app, base_url="http://localhost:8642", follow_redirects=False)
 
 
@@ -61,3 +71,11 @@ def test_forms_need_the_cookie_the_form_token_and_our_own_page(studio):
     elsewhere = {"origin": "http://evil.example"}
     assert client.post("/things", data=form, headers=elsewhere).status_code == 403
     assert client.post("/things", data=form, headers={"host": "evil"}).status_code == 421
+
+
+def test_a_labeller_is_led_to_nothing_that_they_may_not_see(studio):
+    access, client = studio
+    shown = client.get("/label/sign-in").text
+    assert set(re.findall(r'href="(/[^"]*)"', shown)) == {"/label", *STYLES}
+    client.get(f"/?token={access.token}")
+    assert 'href="/things"' in client.get("/label/sign-in").text

@@ -38,8 +38,8 @@ class Declared:
     def tasks(self):
         return ["task_1", "task_2"]
 
-    def families(self):
-        return ["t0_train_p{N}"]
+    def families(self, kind):
+        return {"t0_train_p{N}": (), "sets_{1..3}": [f"sets_{n}" for n in (1, 2, 3)]}
 
     def mixture(self, name):
         if not name.startswith("flan"):
@@ -67,7 +67,10 @@ def client():
 def test_names_are_searched_and_paged(client):
     page = client.get("/mixtures").text
     assert page.count("/mixtures/show?name=flan_") == 100 and "1–100 of 1,900" in page
-    assert "t0_train_p{N}" in page
+    assert "t0_train_p{N}" in page and "3 listed" in page
+    family = client.get("/mixtures?family=sets_%7B1..3%7D").text
+    assert family.count("/mixtures/show?name=sets_") == 3 and "flan_0001" not in family
+    assert client.get("/mixtures?family=sets_%7B1..3%7D&q=2").text.count("show?name=sets_") == 1
     assert client.get("/mixtures?q=flan+0012").text.count("/mixtures/show?name=flan_") == 1
     missing = client.get("/mixtures?q=t0_train_p5").text
     assert "/mixtures/show?name=t0_train_p5" in missing  # a rule may define it
