@@ -54,7 +54,7 @@ def find(name: str) -> Path:
     known = sorted(str(path.relative_to(folder())) for path in folder().rglob("*.gin"))
     raise GinError(
         f"no gin file {name!r}, neither here nor among the shipped ones.{did_you_mean(name, known)}"
-        f" Shipped: {', '.join(known)}."
+        f" Shipped are those of {folder()}/models, runs, recipes and t5x."
     )
 
 

@@ -20,7 +20,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LAUNCHERS = ("launch/gpu_box/train.sh", "launch/tpu_vm/train.sh", "launch/gke/train.sh")
 SBATCH = "launch/slurm/train.sbatch"
 # Gin files that a page means the reader to write.
-READERS_OWN = {"evaluate.gin", "predict.gin", "select.gin", "choose.gin", "mine.gin"}
+READERS_OWN = {
+    "evaluate.gin",
+    "predict.gin",
+    "select.gin",
+    "choose.gin",
+    "mine.gin",
+    "report.gin",
+}
 # A synopsis or a line cut short: the command and the options that it names count, its values do not.
 PLACEHOLDER = re.compile(r"…|\.\.\.|\[|\||\bFILE\b|\bRECIPE\b|\bF\b|\bLISTS?\b")
 
@@ -172,6 +179,16 @@ def check_gin(command: Command, options, rest: list[str]) -> None:
         gin_config.parse(files, bindings)
     except InputError as error:
         assert "has no value" in str(error), f"{command.page}: {error}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_gin_file_that_a_page_names_is_there(page):
+    named = re.findall(
+        r"`((?:t0|flan|tk_instruct|instructgpt|runs|models|recipes|t5x)/[\w/]+\.gin)`",
+        page.read_text(),
+    )
+    for name in named:
+        assert gin_config.find(name), name
 
 
 # --- some are run --------------------------------------------------------------------------------

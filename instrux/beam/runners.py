@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam import pipeline as beam_pipeline
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.utils import interactive_utils
 
 from instrux.beam.dask_jobs import divide, has_cluster, quiet_workers, uses_dask
 from instrux.data.sources_base import SourceError
@@ -82,7 +84,7 @@ def run_pipeline(
     with tempfile.TemporaryDirectory(prefix="instrux-workers-") as folder:
         log = Path(folder) / "stderr"
         job = _Job(build, options, log)
-        with _quiet_beam(options), quiet_workers(), _SilentThread(job.thread, log):
+        with _quiet_beam(options), quiet_workers(), _no_notebook(), _SilentThread(job.thread, log):
             job.thread.start()
             while job.thread.is_alive():
                 job.thread.join(_WATCH_EVERY_SECS)
@@ -158,6 +160,24 @@ def _quiet_beam(options: PipelineOptions) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _no_notebook() -> Iterator[None]:
+    """Lets Beam behave in a notebook as anywhere else.
+
+    There it would put a cell's number before the names of steps, leave its temporary folder, and
+    import its interactive part, which in Beam 2.77 fails with pandas 3.
+    """
+    modules: tuple[Any, ...] = (beam_pipeline, interactive_utils)
+    asked = [module.is_in_ipython for module in modules]
+    for module in modules:
+        module.is_in_ipython = lambda: False
+    try:
+        yield
+    finally:
+        for module, known in zip(modules, asked, strict=True):
+            module.is_in_ipython = known
 
 
 class _SilentThread:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import seqio
 
-from instrux.data.name_families import register_from_family
+from instrux.data.name_families import listed_names, register_from_family
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.seqio_source import PromptedTaskSource
 from instrux.data.task_names import undotted
@@ -37,7 +37,8 @@ def resolve_names(patterns: Iterable[str]) -> list[str]:
     """Gives the names of the tasks that names of tasks, names of mixtures and globs stand for.
 
     A glob (`super_glue_*`) is matched against tasks, twins for rank classification included, and
-    against mixtures. Dots may be spelled as underscores.
+    against mixtures; where it matches nothing that is registered, against the names that families
+    list. Dots may be spelled as underscores.
 
     Returns:
         Names in the order of `patterns`, each once; those of a glob or a mixture are sorted.
@@ -96,14 +97,17 @@ def find_name(name: str, *, mixtures: bool = True, whose: str = "") -> str:
             return added
     if not mixtures and name in seqio.MixtureRegistry.names():
         raise InputError(f"{whose}{name!r} is a mixture, and a task is needed here")
-    raise InputError(f"{whose}unknown {kind} {name!r}.{did_you_mean(name, known)} {_HINT}.")
+    near = known | listed_names("tasks") | (listed_names("mixtures") if mixtures else set())
+    raise InputError(f"{whose}unknown {kind} {name!r}.{did_you_mean(name, near)} {_HINT}.")
 
 
 def _matches(pattern: str) -> list[str]:
     if not any(character in pattern for character in "*?["):
         return [find_name(pattern)]
     known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
-    found = sorted(fnmatch.filter(known, pattern))
-    if not found:
-        raise InputError(f"no task or mixture matches {pattern!r}. {_HINT}.")
-    return found
+    if found := sorted(fnmatch.filter(known, pattern)):
+        return found
+    listed = listed_names("tasks") | listed_names("mixtures")
+    if found := sorted(fnmatch.filter(listed, pattern)):
+        return [find_name(name) for name in found]
+    raise InputError(f"no task or mixture matches {pattern!r}. {_HINT}.")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import apache_beam as beam
 import pytest
@@ -32,6 +33,20 @@ def run(function, *beam_args, watch=None):
         _ = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(function)
 
     run_pipeline(build, pipeline_options(beam_args), watch=watch)
+
+
+def test_a_notebook_needs_nothing_of_beams_interactive_part(monkeypatch):
+    shell = SimpleNamespace(execution_count=7, config={})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    part = "apache_beam.runners.interactive.interactive_environment"
+    monkeypatch.setitem(sys.modules, part, None)  # importing it fails, as with pandas 3
+    labels = []
+
+    def build(pipeline):
+        labels.append((pipeline | "Numbers" >> beam.Create([1])).producer.full_label)
+
+    run_pipeline(build, pipeline_options(()))
+    assert labels == ["Numbers/Map(decode)"]  # and no number of a cell
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,14 @@ def test_names_of_families_are_listed_by_kind_and_none_is_registered(asked):
     assert name_families.listed_names("mixtures") == {"acme:x", "acme:y"}
     assert name_families.listed_names("tasks") == {"acme:t_1", "acme:t_2"}
     assert not list(seqio.MixtureRegistry.names())
+
+
+def test_a_glob_that_matches_nothing_registered_is_matched_against_listed_names(tasks):
+    add = registration.add_mixture
+    registration.add_name_family(
+        "acme:{both,one}", "acme:(both|one)", lambda match: add(match[0], {"acme:t1": 1})
+    )
+    assert registration.resolve_names(["acme:*"]) == ["acme:t0", "acme:t1", "acme:t2"]
+    assert registration.resolve_names(["acme:b*"]) == ["acme:t1"]
+    with pytest.raises(InputError, match=r"unknown .*'acme:bothh'. Did you mean 'acme:both'"):
+        registration.find_name("acme:bothh")
