@@ -1,4 +1,4 @@
-"""The studio in a browser: from a dot to its predictions, curves that grow, a template written."""
+"""The studio in a browser: a dot's predictions, growing curves, a template written, a label given."""
 
 import json
 import subprocess
@@ -10,6 +10,9 @@ import pytest
 from instrux.evaluation.predictions import Prediction, predictions_path, write_predictions
 from instrux.evaluation.results import EvaluationResults, Interval, TaskResult, write_results
 from instrux.prompts import TemplateCollection
+from instrux.studio.label import labellers, study
+from instrux.studio.label.importing import import_items
+from instrux.studio.label.study import StudySettings
 
 CHROMIUM = "/usr/bin/chromium"
 STICKING_OUT = "document.documentElement.scrollWidth > innerWidth"
@@ -43,6 +46,17 @@ def _run(folder, right):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def _study(folder):
+    """A study of one prompt and two systems; the token of its one labeller lies beside it."""
+    outputs = {"tuned": "A short letter.", "plain": "A long letter."}
+    items = folder / "items.jsonl"
+    items.write_text(json.dumps({"id": "p", "prompt": "Write.", "outputs": outputs}))
+    study.create(folder / "study.db", StudySettings())
+    with study.opened(folder / "study.db", write=True) as database:
+        import_items(database, prompt_files=[items])
+        (folder / "token").write_text(labellers.add(database, name="anna"))
+
+
 @pytest.fixture
 def link(tmp_path):
     """The link that `instrux studio` prints, over two runs and a folder to write in."""
@@ -52,7 +66,8 @@ def link(tmp_path):
     release.parent.mkdir(parents=True)
     release.write_text("templates: [{name: ask, jinja: '{{q}} ||| {{a}}'}]")
     arguments = ["--runs", tmp_path, "--templates", tmp_path / "release"]
-    arguments += ["--own_templates", tmp_path / "own", "--port", "0"]
+    arguments += ["--own_templates", tmp_path / "own", "--db", tmp_path / "study.db", "--port", "0"]
+    _study(tmp_path)
     command = [sys.executable, "-m", "launch.cli", "studio", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -79,6 +94,7 @@ def test_a_reader_finds_predictions_and_a_writer_a_template(link, tmp_path):
         try:
             _read(page, sync_api.expect, tmp_path)
             _write(page, sync_api.expect, tmp_path)
+            _label(browser, sync_api.expect, link.partition("?")[0], tmp_path)
         finally:
             browser.close()
     assert faults == []
@@ -129,3 +145,27 @@ def _write(page, expect, folder):
     expect(page.locator("h1")).to_have_text("said")
     template = TemplateCollection.load(folder / "own")["shop"]["said"]
     assert template.jinja == "{{ q }} Say it. ||| {{ a }}"
+
+
+def _label(browser, expect, address, folder):
+    """A labeller without the link's token signs in, keeps to the labelling, and answers."""
+    page = browser.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(f"{address}label")
+    page.get_by_label("Your name").fill("anna")
+    page.get_by_label("Your token").fill((folder / "token").read_text())
+    page.get_by_role("button", name="Sign in").click()
+    for name in ("Runs", "Templates"):
+        expect(page.get_by_role("link", name=name)).to_have_count(0)
+    page.get_by_role("link", name="Instrux").click()
+    expect(page.locator("h1")).to_have_text("Hello, anna")
+    page.get_by_role("link", name="Begin").click()
+    page.wait_for_selector("fieldset.current")
+    bar, send = page.locator("div.bar"), page.get_by_role("button", name="Send")
+    assert bar.bounding_box()["width"] > 800  # of the window's 1,280
+    skip = page.get_by_role("link", name="Skip for now").bounding_box()
+    assert skip["x"] > send.bounding_box()["x"] + send.bounding_box()["width"]
+    for key in ("6", "Shift+N", "2", "Shift+N", "1", "2", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("main")).to_contain_text("That was the last one")
+    page.close()

@@ -258,7 +258,8 @@ def _compare(request: Request) -> Response:
     lines = [index.lines() for _, index in models]
     if not all(each.complete for each in lines):
         share = min(each.share for each in lines)
-        return page(request, "results/compare.html", context | {"share": share, "rows": []})
+        waiting = context | {"share": share, "rows": []}
+        return page(request, "results/compare.html", waiting, headers={"Refresh": "2"})
     matched = request.app.state.matches.of(lines)
     selected = selecting.compare(lines, matched, show=show)
     shown = paging(request, len(selected), _PAGE)
