@@ -82,6 +82,8 @@ class EvaluationSettings:
             del reading["decoding"]  # as before there was a choice
         if reading.get("stop") is None:
             reading.pop("stop", None)
+        elif (reading.get("decoding") or _GREEDY)["num_decodes"] > 1:
+            reading["stop_ends_decoding"] = True  # which changes the scores that tell the best
         if reading.get("score_end", True):
             reading.pop("score_end", None)
         of_classes = metrics.OF_CLASSES.intersection(task.about.metrics)
