@@ -29,7 +29,7 @@ FORMATS = (T5X, HUGGING_FACE, OURS)
 
 # What a checkpoint's config.json says and the shapes of its tensors do not, by family.
 _UNSHAPED = {
-    "t5": ("mlp_activations", "relpos_max_distance", "layer_norm_epsilon"),
+    "t5": ("mlp_activations", "relpos_max_distance", "relpos_per_layer", "layer_norm_epsilon"),
     "decoder_only": (
         "num_heads",
         "kv_heads",

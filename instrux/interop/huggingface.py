@@ -46,6 +46,7 @@ _PICKLES = (
 _LAYOUTS: dict[str, Layout] = {
     "t5": huggingface_t5,
     "mt5": huggingface_t5,
+    "umt5": huggingface_t5,
     "gpt2": huggingface_gpt2,
     "llama": huggingface_llama,
 }
@@ -137,8 +138,8 @@ def _read_settings(folder: Path) -> Mapping[str, Any]:
     if not isinstance(settings, dict) or settings.get("model_type") not in _LAYOUTS:
         kind = settings.get("model_type") if isinstance(settings, dict) else None
         raise CheckpointFormatError(
-            f"{file}: model_type is {kind!r}; t5 (also Flan-T5, T0, ByT5, UL2), mt5, gpt2 and"
-            " llama are read."
+            f"{file}: model_type is {kind!r}; t5 (also Flan-T5, T0, ByT5, UL2), mt5, umt5, gpt2"
+            " and llama are read."
         )
     return settings
 

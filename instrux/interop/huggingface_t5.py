@@ -1,4 +1,4 @@
-"""The layout of T5's folders: T5 1.0 and 1.1, mT5, ByT5, Flan-T5, T0, UL2.
+"""The layout of T5's folders: T5 1.0 and 1.1, mT5, umT5, ByT5, Flan-T5, T0, UL2.
 
 Tensors are stored for `x @ W.T`, so kernels are transposed. docs/checkpoints.md has the table of
 names.
@@ -46,7 +46,10 @@ def read(settings: Settings, file: Path, tensors: Tensors) -> StoredModel:
     """Tells the model of a folder; see `Layout.read`."""
     tensors.pop(_IGNORED, None)
     _unify_embeddings(tensors)
-    scaled = _scales_logits(settings)
+    if settings["model_type"] == "umt5":
+        scaled = not _has_own_head(tensors)
+    else:
+        scaled = _scales_logits(settings)
     if scaled:
         drop_copy(
             tensors,
@@ -95,8 +98,8 @@ def tensor_name(name: str, layer: int | None) -> str:
     if name == _LOGITS:
         return _HEAD
     stack, *rest = name.split(".")
-    if rest[0] == "relpos_bias":
-        return f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    if "relpos_bias" in rest:
+        return f"{stack}.block.{layer or 0}.layer.0.SelfAttention.relative_attention_bias.weight"
     if rest[0] == f"{stack}_norm":
         return f"{stack}.final_layer_norm.weight"
     _, module, part, *_ = rest
@@ -109,6 +112,15 @@ def tensor_name(name: str, layer: int | None) -> str:
         attention = "EncDecAttention" if module.startswith("encoder_") else "SelfAttention"
         inner = f"{attention}.{_LETTERS[part]}"
     return f"{stack}.block.{layer}.layer.{_SUBLAYER[stack][module]}.{inner}.weight"
+
+
+def _has_own_head(tensors: Tensors) -> bool:
+    """Whether a umT5 has a head besides its embeddings.
+
+    Its config.json does not tell: transformers 5 writes that they are tied whatever they are.
+    """
+    head, shared = tensors.get(_HEAD), tensors.get(_SHARED)
+    return head is not None and (shared is None or not head.same_bytes(shared))
 
 
 def _scales_logits(settings: Settings) -> bool:
@@ -145,6 +157,7 @@ def _config(settings: Settings, file: Path, *, via_embedding: bool) -> T5Config:
             logits_via_embedding=via_embedding,
             relpos_buckets=settings.get("relative_attention_num_buckets", 32),
             relpos_max_distance=settings.get("relative_attention_max_distance", 128),
+            relpos_per_layer=settings["model_type"] == "umt5",
             layer_norm_epsilon=float(settings.get("layer_norm_epsilon", 1e-6)),
         )
     except KeyError as error:
@@ -156,7 +169,7 @@ def _config(settings: Settings, file: Path, *, via_embedding: bool) -> T5Config:
 
 
 def _activations(settings: Settings, file: Path) -> tuple[str, ...]:
-    default = "gated-gelu" if settings["model_type"] == "mt5" else "relu"
+    default = "relu" if settings["model_type"] == "t5" else "gated-gelu"
     projection = str(settings.get("feed_forward_proj", default))
     gated = projection.startswith("gated-")
     name = settings.get("dense_act_fn")
@@ -178,9 +191,10 @@ def settings(config: T5Config) -> dict[str, Any]:
             f"mlp_activations {config.mlp_activations} have no name in transformers; it has"
             f" {', '.join(map(str, _PROJECTIONS))}."
         )
+    family = "umt5" if config.relpos_per_layer else "t5"
     return {
-        "architectures": ["T5ForConditionalGeneration"],
-        "model_type": "t5",
+        "architectures": [f"{family.upper()}ForConditionalGeneration"],
+        "model_type": family,
         "is_encoder_decoder": True,
         "vocab_size": config.vocab_size,
         "d_model": config.emb_dim,

@@ -8,6 +8,7 @@ axis of their own, and has a table of relative positions in every layer. docs/ch
 the table of names.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -124,7 +125,11 @@ class T5XCheckpoint(Weights):
         self._held: tuple[str, np.ndarray] | None = None
         derived = _derive_config(self._arrays, self.layout.scanned, self.path)
         self.config = derived if config is None else config
-        self._unify_tables()
+        tables = _TablesOfLayers(self._arrays)
+        if config is None and not tables.same():
+            self.config = dataclasses.replace(derived, relpos_per_layer=True)
+        if not self.config.relpos_per_layer:
+            tables.unify(self.path)
         self._check(self.config)
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
@@ -133,7 +138,7 @@ class T5XCheckpoint(Weights):
         Where the chunks of a scanned parameter hold many layers, all are read and kept until
         another parameter is asked for.
         """
-        if name.endswith("relpos_bias.rel_embedding"):
+        if layer is None and name.endswith("relpos_bias.rel_embedding"):
             return self._table(name.partition(".")[0])
         key = _key(name, layer, scanned=self.layout.scanned)
         if layer is None or not self.layout.scanned:
@@ -152,30 +157,6 @@ class T5XCheckpoint(Weights):
             return np.ascontiguousarray(self._arrays[key].read()[:, 0])
         return self._arrays[f"{stack}/relpos_bias/rel_embedding"].read()
 
-    def _unify_tables(self) -> None:
-        """Takes tables that each layer has for itself as one, if they are the same."""
-        for stack in ("encoder", "decoder"):
-            scanned = self._arrays.get(f"{stack}/{stack}/relpos_bias/rel_embedding")
-            if scanned is not None:
-                table = scanned.read()
-                same = table.ndim == 3 and bool((table == table[:, :1]).all())
-            else:
-                pattern = re.compile(rf"{stack}/layers_\d+/relpos_bias/rel_embedding")
-                found = sorted(name for name in self._arrays if pattern.fullmatch(name))
-                if not found:
-                    continue
-                first = self._arrays[found[0]]
-                table = first.read()
-                same = all(np.array_equal(self._arrays[name].read(), table) for name in found)
-                for name in found:
-                    del self._arrays[name]
-                self._arrays[f"{stack}/relpos_bias/rel_embedding"] = first
-            if not same:
-                raise CheckpointFormatError(
-                    f"{self.path}: every layer of the {stack} has a table of relative positions of"
-                    " its own, as in umT5; a T5 here shares one over its layers."
-                )
-
     def _check(self, config: T5Config) -> None:
         """Holds names and shapes against the model's."""
         expected = dict(_stored_shapes(config, self.layout))
@@ -189,6 +170,51 @@ class T5XCheckpoint(Weights):
                     f"{self.path}: target/{name} is {there} in the checkpoint and {here} in a T5 of"
                     f" {_worded(config)}; give the model's sizes, or another checkpoint."
                 )
+
+
+class _TablesOfLayers:
+    """The tables of relative positions of a stack, where every layer has one.
+
+    T5X's scanned form always has; its unscanned form has for models whose tables differ.
+    """
+
+    def __init__(self, arrays: dict[str, StoredArray]) -> None:
+        self._arrays = arrays
+        self._names: dict[str, list[str]] = {}
+        for stack in ("encoder", "decoder"):
+            pattern = re.compile(rf"{stack}/(layers_\d+|{stack})/relpos_bias/rel_embedding")
+            self._names[stack] = sorted(name for name in arrays if pattern.fullmatch(name))
+
+    def same(self) -> bool:
+        """Whether the layers of each stack have the same table, so that it may be shared."""
+        return all(map(self._same, self._names))
+
+    def unify(self, path: Path) -> None:
+        """Keeps one table a stack.
+
+        Raises:
+            CheckpointFormatError: they differ.
+        """
+        for stack, names in self._names.items():
+            if not self._same(stack):
+                raise CheckpointFormatError(
+                    f"{path}: every layer of the {stack} has a table of relative positions of its"
+                    " own, as in umT5; set T5Config.relpos_per_layer."
+                )
+            if names and not _is_scanned(names[0]):
+                self._arrays[f"{stack}/relpos_bias/rel_embedding"] = self._arrays[names[0]]
+                for name in names:
+                    del self._arrays[name]
+
+    def _same(self, stack: str) -> bool:
+        tables = [self._arrays[name].read() for name in self._names[stack]]
+        if tables and _is_scanned(self._names[stack][0]):
+            return tables[0].ndim == 3 and bool((tables[0] == tables[0][:, :1]).all())
+        return all(np.array_equal(table, tables[0]) for table in tables)
+
+
+def _is_scanned(name: str) -> bool:
+    return "/layers_" not in name
 
 
 def _optimizer(file: Path) -> Mapping[str, Any]:
@@ -300,7 +326,7 @@ def _key(name: str, layer: int | None, *, scanned: bool) -> str:
     if rest:
         own = f"{stack}/{stack}" if scanned else f"{stack}/layers_{layer}"
         return f"{own}/{rest.replace('.', '/')}"
-    if scanned and name.endswith("relpos_bias.rel_embedding"):
+    if scanned and name.endswith("relpos_bias.rel_embedding"):  # one that the layers share
         stack = name.partition(".")[0]
         return f"{stack}/{name.replace('.', '/')}"
     return name.replace(".", "/")

@@ -63,8 +63,8 @@ class CachedDecoder:
         )
         self._prepare(encoded)
         self._cross_mask = attention.cross_mask(encoder_input_tokens, None, None)
-        bias = model.bind("decoder_bias", params["decoder"]["relpos_bias"])
-        self._bias = bias(decode_length, decode_length)
+        bias_of = model.layer_bias("decoder", params["decoder"], decode_length)
+        self._biases = [bias_of(layer) for layer in layers]
         self.first_tokens = jnp.zeros((self._batch * copies,), jnp.int32)
 
     def _prepare(self, encoded: jax.Array) -> None:
@@ -100,10 +100,11 @@ class CachedDecoder:
             float32 logits `[batch * copies, vocab]` of the next token, and the caches.
         """
         x = self._model.embed(self._params, tokens[:, None])
-        bias = jax.lax.dynamic_slice_in_dim(self._bias, index, 1, axis=2)
         mask = (jnp.arange(self._length) <= index)[None, None, None, :]
         updated = []
-        for layer, cache, encoded in zip(self._layers, caches, self._encoded, strict=True):
+        of_layers = zip(self._layers, caches, self._encoded, self._biases, strict=True)
+        for layer, cache, encoded, bias in of_layers:
+            bias = jax.lax.dynamic_slice_in_dim(bias, index, 1, axis=2)
             attended, cache = _attend_to_targets(layer, x, cache, index=index, bias=bias, mask=mask)
             x = x + attended
             x = x + self._attend_to_inputs(layer, x, encoded)

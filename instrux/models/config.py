@@ -123,6 +123,8 @@ class T5Config(SharedSettings):
             `emb_dim ** -0.5`, as T5 1.0 does, and have no `logits_dense`.
         relpos_buckets: buckets of relative positions.
         relpos_max_distance: distance from which on all positions share the last bucket.
+        relpos_per_layer: whether every layer has a table of relative positions of its own, as in
+            umT5; otherwise the layers of a stack share one.
         layer_norm_epsilon: added to the mean square in a norm.
     """
 
@@ -132,6 +134,7 @@ class T5Config(SharedSettings):
     logits_via_embedding: bool = False
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
+    relpos_per_layer: bool = False
     layer_norm_epsilon: float = 1e-6
 
     def __post_init__(self) -> None:

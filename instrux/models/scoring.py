@@ -200,7 +200,7 @@ def _decode_choices(
     """
     batch, length = encoded.shape[0], decoder_input_tokens.shape[1]
     stack = params["decoder"]
-    bias = model.bind("decoder_bias", stack["relpos_bias"])(length, length)
+    bias_of = model.layer_bias("decoder", stack, length)
 
     def by_input(rows: jax.Array) -> jax.Array:
         """`[choice rows, length, ...]` to `[batch, slots * length, ...]`."""
@@ -218,7 +218,7 @@ def _decode_choices(
 
     def run_layer(layer_params: Params, x: jax.Array) -> jax.Array:
         layer = model.bind("decoder_layer", layer_params)
-        x = layer.attend_to_targets(x, bias=bias, mask=mask, masks={})
+        x = layer.attend_to_targets(x, bias=bias_of(layer_params), mask=mask, masks={})
         cross = layer.encoder_decoder_attention
         rows = by_input(layer.cross_queries(x))
         if absorbed_attention.pays(model.config, slots * length):

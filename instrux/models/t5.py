@@ -5,7 +5,7 @@ names, with the layers of a stack on axis 0. The modules behind it are Flax NNX 
 bound to their parameters only while a function is traced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,20 +41,27 @@ class T5:
         def draw(part: str) -> Params:
             return _PARTS.draw(part, config, next(keys))
 
-        def draw_stack(part: str, num_layers: int) -> Params:
-            return _PARTS.draw_stack(part, config, next(keys), num_layers)
+        def draw_layers(stack: str, num_layers: int) -> Params:
+            tables = draw_tables(stack, num_layers)
+            layers = _PARTS.draw_stack(f"{stack}_layer", config, next(keys), num_layers)
+            if config.relpos_per_layer:
+                return {"layers": layers | {"relpos_bias": tables}}
+            return {"relpos_bias": tables, "layers": layers}
+
+        def draw_tables(stack: str, num_layers: int) -> Params:
+            if config.relpos_per_layer:
+                return _PARTS.draw_stack(f"{stack}_bias", config, next(keys), num_layers)
+            return draw(f"{stack}_bias")
 
         norm = jnp.ones((config.emb_dim,), jnp.float32)
         params: Params = {
             "token_embedder": draw("embedder"),
             "encoder": {
-                "relpos_bias": draw("encoder_bias"),
-                "layers": draw_stack("encoder_layer", config.num_encoder_layers),
+                **draw_layers("encoder", config.num_encoder_layers),
                 "encoder_norm": {"scale": norm},
             },
             "decoder": {
-                "relpos_bias": draw("decoder_bias"),
-                "layers": draw_stack("decoder_layer", config.num_decoder_layers),
+                **draw_layers("decoder", config.num_decoder_layers),
                 "decoder_norm": {"scale": norm},
             },
         }
@@ -70,18 +77,16 @@ class T5:
         def axes(part: str, *, stacked: bool = False) -> Params:
             return _PARTS.logical_axes(part, self.config, stacked=stacked)
 
+        def layer_axes(stack: str) -> Params:
+            per_layer = self.config.relpos_per_layer
+            tables = {"relpos_bias": axes(f"{stack}_bias", stacked=per_layer)}
+            layers = axes(f"{stack}_layer", stacked=True)
+            return {"layers": layers | tables} if per_layer else {**tables, "layers": layers}
+
         tree: Params = {
             "token_embedder": axes("embedder"),
-            "encoder": {
-                "relpos_bias": axes("encoder_bias"),
-                "layers": axes("encoder_layer", stacked=True),
-                "encoder_norm": axes("norm"),
-            },
-            "decoder": {
-                "relpos_bias": axes("decoder_bias"),
-                "layers": axes("decoder_layer", stacked=True),
-                "decoder_norm": axes("norm"),
-            },
+            "encoder": {**layer_axes("encoder"), "encoder_norm": axes("norm")},
+            "decoder": {**layer_axes("decoder"), "decoder_norm": axes("norm")},
         }
         if not self.config.logits_via_embedding:
             tree["decoder"]["logits_dense"] = axes("logits_dense")
@@ -121,17 +126,16 @@ class T5:
             batch=batch,
         )
         stack = params["encoder"]
-        bias_of = self.bind("encoder_bias", stack["relpos_bias"])
-        if self._fused(length, length):
-            bias = bias_of.table()
+        fused = self._fused(length, length)
+        bias_of = self.layer_bias("encoder", stack, length, fused=fused)
+        if fused:
             mask = attention.encoder_segments(encoder_input_tokens, encoder_segment_ids)
         else:
-            bias = bias_of(length, length)
             mask = attention.encoder_mask(encoder_input_tokens, encoder_segment_ids)
 
         def layer(layer_params: Params, layer_masks: dropout.Masks, x: jax.Array) -> jax.Array:
             module = self.bind("encoder_layer", layer_params)
-            return module(x, bias=bias, mask=mask, masks=layer_masks)
+            return module(x, bias=bias_of(layer_params), mask=mask, masks=layer_masks)
 
         x = self.embed(params, encoder_input_tokens)
         x = dropout.drop(x, edges.get("inputs"), self.config.dropout_rate)
@@ -175,12 +179,11 @@ class T5:
             batch=batch,
         )
         stack = params["decoder"]
-        bias_of = self.bind("decoder_bias", stack["relpos_bias"])
-        if self._fused(length, length):
-            bias = bias_of.table()
+        fused = self._fused(length, length)
+        bias_of = self.layer_bias("decoder", stack, length, fused=fused)
+        if fused:
             mask = attention.decoder_segments(decoder_input_tokens, decoder_segment_ids)
         else:
-            bias = bias_of(length, length)
             mask = attention.decoder_mask(length, decoder_segment_ids)
         encoder_side = (encoder_input_tokens, encoder_segment_ids)
         if self._fused(length, encoded.shape[1]):
@@ -192,6 +195,7 @@ class T5:
 
         def layer(layer_params: Params, layer_masks: dropout.Masks, x: jax.Array) -> jax.Array:
             module = self.bind("decoder_layer", layer_params)
+            bias = bias_of(layer_params)
             return module(x, encoded, bias=bias, mask=mask, cross_mask=cross, masks=layer_masks)
 
         x = self.embed(params, decoder_input_tokens)
@@ -225,6 +229,27 @@ class T5:
     def bind(self, part: str, part_params: Params) -> Any:
         """Gives the NNX module of a part (a name of `_PARTS`) with these parameters in it."""
         return _PARTS.bind(part, self.config, part_params)
+
+    def layer_bias(
+        self, stack: str, stack_params: Params, length: int, *, fused: bool = False
+    ) -> Callable[[Params], layers.Bias]:
+        """The relative position bias of a stack's layers, as a function of one layer's parameters.
+
+        Args:
+            stack: `encoder` or `decoder`.
+            stack_params: that part of the tree of `init`.
+            length: positions of queries and keys.
+            fused: give it as the kernel takes it, before it is spread over positions.
+        """
+
+        def spread(holder: Params) -> layers.Bias:
+            bias = self.bind(f"{stack}_bias", holder["relpos_bias"])
+            return bias.table() if fused else bias(length, length)
+
+        if self.config.relpos_per_layer:
+            return spread
+        shared = spread(stack_params)
+        return lambda layer_params: shared
 
     def _fused(self, query_length: int, key_length: int) -> bool:
         """Whether attention runs in the kernel that takes tables and segments."""

@@ -62,6 +62,19 @@ def test_two_beams_find_what_a_greedy_search_misses():
     assert not found.token_scores[0, 0, 2:].any()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_beam_is_a_greedy_search(seed):
+    table = np.random.default_rng(seed).dirichlet(np.ones(7), size=7)
+    expected, token = np.zeros(6, np.int32), 0
+    for place in range(6):
+        token = int(np.argmax(table[token]))
+        expected[place] = token
+        if token == EOS:
+            break
+    found = found_by(table, 6, num_beams=1, length_penalty=0.0)
+    np.testing.assert_array_equal(found.tokens[0, 0], expected)
+
+
 @pytest.mark.parametrize(("form", "divisor"), [("brevity", (7 / 6) ** 0.6), ("length", 2**0.6)])
 def test_the_score_is_divided_by_the_penalty_of_its_length(form, divisor):
     found = found_by(TABLE, 4, num_beams=2, length_penalty=0.6, length_penalty_form=form)

@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from instrux.errors import InputError
-from instrux.models import absorbed_attention, decoding, scoring
+from instrux.models import absorbed_attention, decoding, scoring, t5
 from instrux.models.decoding_settings import DecodingSettings
 
 
@@ -77,6 +79,9 @@ def test_sampling_follows_its_key_and_top_k(model, params, batch):
     assert (draw(0) != draw(1)).any()
     np.testing.assert_array_equal(draw(3, top_k=1), greedy)
     np.testing.assert_array_equal(draw(3, temperature=1e-4), greedy)
+    settings = {"temperature": 1e-4, "num_decodes": 2}
+    drawn = decode(model, params, inputs, eos_id=1, **settings)
+    np.testing.assert_array_equal(drawn.tokens, np.stack([greedy, greedy], axis=1))
 
 
 def test_draws_have_the_models_probabilities(model, params, batch):
@@ -134,6 +139,34 @@ def test_scores_are_those_of_the_same_targets_as_choices(model, params, batch, e
     if not settings:
         greedy = decoding.greedy(model, params, inputs, max_decode_length=6, eos_id=eos)
         np.testing.assert_array_equal(decoded.tokens[:, 0], greedy)
+
+
+def test_tables_of_relative_positions_may_differ_from_layer_to_layer(model, params, batch):
+    inputs = batch["encoder_input_tokens"]
+    own = t5.T5(dataclasses.replace(model.config, relpos_per_layer=True))
+
+    def with_tables(table_of):
+        tree = dict(params)
+        for stack, layers in (("encoder", 3), ("decoder", 2)):
+            part = dict(params[stack])
+            shared = part.pop("relpos_bias")["rel_embedding"]
+            tables = {"rel_embedding": jnp.stack([table_of(shared, n) for n in range(layers)])}
+            tree[stack] = part | {"layers": part["layers"] | {"relpos_bias": tables}}
+        return tree
+
+    same = with_tables(lambda table, layer: table)
+    drawn = jax.eval_shape(own.init, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, same)
+    np.testing.assert_allclose(own.encode(same, inputs), model.encode(params, inputs), atol=1e-5)
+
+    different = with_tables(lambda table, layer: jnp.roll(table, layer, axis=1))
+    decoded = decode(own, different, inputs, eos_id=-5)
+    np.testing.assert_array_equal(
+        decoded.tokens[:, 0], naive_greedy(own, different, inputs, length=6)
+    )
+    assert (decoded.tokens != decode(model, params, inputs, eos_id=-5).tokens).any()
+    scores = scoring.score_choices(own, different, inputs, decoded.tokens[:, 0], np.arange(2))
+    np.testing.assert_allclose(decoded.scores[:, 0], scores, atol=1e-4)
 
 
 def test_several_draws_of_a_prompt_differ_and_do_not_depend_on_its_batch(model, params, batch):

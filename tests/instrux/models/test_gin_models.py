@@ -52,6 +52,10 @@ def test_every_model_file_gives_a_model(path):
         ("mt5_base", (768, 12, 64, 2048, 12, 12), 582_401_280),
         ("mt5_large", (1024, 16, 64, 2816, 24, 24), 1_229_581_312),
         ("mt5_xl", (2048, 32, 64, 5120, 24, 24), 3_742_619_648),
+        # umT5: mT5's by hand, with 6,272 rows more in both tables and a table of positions a layer.
+        ("umt5_small", (512, 6, 64, 1024, 8, 8), 306_601_984),
+        ("umt5_base", (768, 12, 64, 2048, 12, 12), 592_043_520),
+        ("umt5_xl", (2048, 32, 64, 5120, 24, 24), 3_768_356_864),
         ("byt5_small", (1472, 6, 64, 3584, 12, 4), 299_637_760),
         ("byt5_base", (1536, 12, 64, 3968, 18, 6), 581_653_248),
     ],
@@ -98,13 +102,14 @@ def test_large_sizes_are_their_papers(name, sizes, billions):
 def test_families_have_their_own_activations_and_heads():
     told = {
         name: (config.vocab_size, config.mlp_activations, config.logits_via_embedding)
-        for name in ("t5_1_0_3b", "t5_1_1_xl", "mt5_xl", "byt5_xl", "ul2_20b")
+        for name in ("t5_1_0_3b", "t5_1_1_xl", "mt5_xl", "umt5_xl", "byt5_xl", "ul2_20b")
         for config in [configured(name)]
     }
     assert told == {
         "t5_1_0_3b": (32128, ("relu",), True),
         "t5_1_1_xl": (32128, ("gelu", "linear"), False),
         "mt5_xl": (250112, ("gelu", "linear"), False),
+        "umt5_xl": (256384, ("gelu", "linear"), False),
         "byt5_xl": (384, ("gelu", "linear"), False),
         "ul2_20b": (32128, ("silu", "linear"), True),
     }
