@@ -2,6 +2,7 @@
 
     python benchmarks/memory_table.py                             # all rows, as Markdown
     python benchmarks/memory_table.py --model 't5_1_1_xxl' --machine '8 x H100'
+    python benchmarks/memory_table.py --page docs/performance.md  # and into the page's table
 
 The step is the one that `train` runs: scanned layers, full rematerialisation, bfloat16 products,
 Adafactor, donated state, partitioned over as many simulated CPU devices as the machine has. State
@@ -13,9 +14,10 @@ above, and not a measurement of those devices.
 import argparse
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-MODELS = {"t5_1_1_xl": "3B", "t5_1_1_xxl": "11B", "ul2_20b": "20B"}
+MODELS = {"t5_1_1_xl": "3B (T5 1.1 XL)", "t5_1_1_xxl": "11B (T5 1.1 XXL)", "ul2_20b": "20B (UL2)"}
 BATCH_TOKENS, INPUTS, TARGETS = 2**20, 1024, 256  # the batch of T0 (section 5) and of T5X's recipes
 
 
@@ -66,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=MODELS, help="one model; all")
     parser.add_argument("--machine", choices=MACHINES, help="one machine; all")
+    parser.add_argument("--page", type=Path, help="a page whose rows of the same name are replaced")
     options = parser.parse_args()
     machines = [options.machine] if options.machine else list(MACHINES)
     simulate(max(MACHINES[name].devices for name in machines))
@@ -73,7 +76,28 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for model in [options.model] if options.model else MODELS:
         for name in machines:
-            print(row(model, name, MACHINES[name]), flush=True)
+            made = row(model, name, MACHINES[name])
+            print(made, flush=True)
+            if options.page is not None:
+                write_row(options.page, made)
+
+
+def write_row(page: Path, made: str) -> None:
+    """Puts a row in the place of the one with the same model and machine.
+
+    Raises:
+        ValueError: the page has none, or several.
+    """
+    lines = page.read_text(encoding="utf-8").splitlines()
+    found = [number for number, line in enumerate(lines) if _names(line) == _names(made)]
+    if len(found) != 1:
+        raise ValueError(f"{page}: {len(found)} rows of {' on '.join(_names(made))}")
+    lines[found[0]] = made
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _names(row: str) -> list[str]:
+    return [cell.strip() for cell in row.split("|")[1:3]]
 
 
 def simulate(devices: int) -> None:
@@ -103,7 +127,7 @@ def row(model: str, name: str, machine: Machine) -> str:
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e9:.{2 if count < 1e9 else 1}f} GB"
 
 
 def configuration(model: str) -> Any:

@@ -102,6 +102,9 @@ def _add_pack(add: AddCommand) -> None:
     pack.add_argument(
         "--one_example_a_row", action="store_true", help="rows are not filled with several"
     )
+    pack.add_argument(
+        "--joined", action="store_true", help="one sequence a row, for decoder-only models"
+    )
     add_leave_out(pack)
     add_exclude(pack)
     pack.add_argument("--module_import", action="append", default=[], help=MODULE_IMPORT_HELP)
@@ -126,6 +129,7 @@ def _pack(options: argparse.Namespace, rest: list[str]) -> int:
         leave_out_emptied=options.leave_out_emptied,
         exclude=tuple(options.exclude),
         one_example_a_row=options.one_example_a_row,
+        joined=options.joined,
     )
     stages.pack(
         settings=settings,

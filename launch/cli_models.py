@@ -191,12 +191,15 @@ def _add_convert(add: AddCommand) -> None:
             nargs=2,
             required=True,
             metavar=("FORMAT", "PATH"),
-            help=f"{what}: t5x, hf or instrux, and where",
+            help=f"{what}: t5x, hf, instrux, or peft for adapters, and where",
         )
     convert.add_argument(
         "--vocabulary", help="a SentencePiece model, `bytes` or `gpt2`, if none lies there"
     )
     convert.add_argument("--model", help="a gin file with MODEL, for a T5X model's settings")
+    convert.add_argument(
+        "--base", help="from peft: the checkpoint they stand beside; to peft: its name on the hub"
+    )
     convert.add_argument("--step", type=int, help="which of several checkpoints; the newest")
     convert.add_argument("--dtype", default="float32", help="to hf or t5x: or bfloat16, float16")
     convert.add_argument("--scanned", action="store_true", help="to t5x: as its scalable_t5 has it")
@@ -206,6 +209,8 @@ def _add_convert(add: AddCommand) -> None:
 
 def _convert(options: argparse.Namespace, rest: list[str]) -> int:
     from launch.convert import ConvertSettings, convert, gin_model
+    from launch.convert_adapters import convert_adapters
+    from launch.foreign import PEFT
 
     refuse(rest)
     settings = ConvertSettings(
@@ -214,9 +219,25 @@ def _convert(options: argparse.Namespace, rest: list[str]) -> int:
         inputs_length=options.inputs_length,
         targets_length=options.targets_length,
     )
+    source, target = tuple(options.source), tuple(options.target)
+    if PEFT in (source[0], target[0]):
+        if options.model is not None or options.scanned:
+            raise InputError("convert: --model and --scanned do not go with peft")
+        made = convert_adapters(
+            source,
+            target,
+            base=options.base,
+            vocabulary=options.vocabulary,
+            step=options.step,
+            settings=settings,
+        )
+        print(made.out)
+        return 0
+    if options.base is not None:
+        raise InputError("convert: --base goes with peft")
     made = convert(
-        tuple(options.source),
-        tuple(options.target),
+        source,
+        target,
         vocabulary=options.vocabulary,
         model=None if options.model is None else gin_model(options.model),
         step=options.step,

@@ -1,9 +1,5 @@
 """The stage `convert`: a checkpoint of one kind to another kind, a tensor at a time."""
 
-import contextlib
-import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +31,7 @@ from launch.foreign import (
     FORMATS,
     HUGGING_FACE,
     OURS,
+    PEFT,
     T5X,
     RunWeights,
     between_ids,
@@ -45,10 +42,10 @@ from launch.foreign import (
     vocabulary_of,
 )
 from launch.model_card import card_of
+from launch.whole_folder import appearing_whole
 
 CARD = "README.md"
 _FLOAT32 = np.dtype(np.float32)
-_TRIES = 50  # a tenth of a second apart, to remove a folder
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,8 @@ def convert(
             something is missing that the target needs.
     """
     settings = ConvertSettings() if settings is None else settings
+    if PEFT in (source[0], target[0]):
+        raise InputError("convert: adapters alone are converted by `convert_adapters`.")
     (source_kind, source_path), (target_kind, out) = _known(source), _known(target)
     if model is not None and source_kind != T5X:
         raise InputError(
@@ -142,7 +141,7 @@ def convert(
         weights = between_ids(weights, spec)
     total = count_tensors(weights.config)
     run = opened if isinstance(opened, RunWeights) else None
-    with _appearing_whole(Path(out), _bytes(weights, target_kind, settings)) as partial:
+    with appearing_whole(Path(out), _bytes(weights, target_kind, settings)) as partial:
         with progress("convert", total=total, unit="tensors") as shown:
             _write(target_kind, partial, weights, spec, settings, shown.update)
             shown.done = total
@@ -211,39 +210,6 @@ def _leaves(weights: Weights, on_piece: OnPiece) -> dict[str, Any]:
 def _bytes(weights: Weights, kind: str, settings: ConvertSettings) -> int:
     elements = sum(int(np.prod(p.stacked_shape)) for p in parameters(weights.config))
     return elements * FLOAT_DTYPES["float32" if kind == OURS else settings.dtype].itemsize
-
-
-@contextlib.contextmanager
-def _appearing_whole(out: Path, size: int) -> Iterator[Path]:
-    """Gives a folder beside `out` that takes its place when the block ends without an error."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: exists already; remove it or choose another folder.")
-    partial = out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.partial"
-    try:
-        partial.mkdir(parents=True)
-        free = shutil.disk_usage(partial).free
-        if free < size:
-            raise InputError(
-                f"{out}: the weights take {size / 2**30:.2f} GiB and the disk has"
-                f" {free / 2**30:.2f} GiB left; free it or choose another folder."
-            )
-        yield partial
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        _remove(partial)
-
-
-def _remove(folder: Path) -> None:
-    """Removes a folder that a writer's last threads may still be writing into."""
-    for _ in range(_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
 
 
 def gin_model(file: str) -> T5Config:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from instrux.data.byte_pair_vocabulary import BytePairVocabulary
+from instrux.data.byte_pairs import is_tokenizer_json
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from instrux.interop import huggingface, t5x
+from instrux.interop import huggingface, peft_folder, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
+from instrux.interop.huggingface_tokenizer import TOKENIZER_JSON
 from instrux.interop.parameters import CheckpointFormatError, Weights, parameters
 from instrux.interop.t5x import T5XCheckpoint
 from instrux.models import adapters
@@ -26,6 +28,8 @@ from instrux.training.streamed_params import StreamedParams
 
 OURS, T5X, HUGGING_FACE = "instrux", "t5x", "hf"
 FORMATS = (T5X, HUGGING_FACE, OURS)
+PEFT = "peft"
+"""Adapters alone; see `convert_adapters`."""
 
 # What a checkpoint's config.json says and the shapes of its tensors do not, by family.
 _UNSHAPED = {
@@ -42,7 +46,8 @@ _UNSHAPED = {
         "bos_id",
     ),
 }
-_VOCAB = "vocab.json"
+_VOCAB, _MERGES = "vocab.json", "merges.txt"
+_IDS = (_VOCAB, TOKENIZER_JSON)
 
 
 class RunWeights(Weights):
@@ -62,15 +67,15 @@ class RunWeights(Weights):
         Raises:
             InputError: there is no such checkpoint, it is damaged, or it holds a soft prompt.
         """
-        run, step = _run_and_step(Path(path), step)
+        run, step = run_and_step(Path(path), step)
         self.path = run / CHECKPOINTS / str(step)
         self.step = step
         self.description = RunDescription.read(run)
         model = self.description.model
         if model.prompt_length:
             raise InputError(
-                f"{run}: holds a soft prompt, which no other format has and no kernel can take up;"
-                " evaluate the run, or convert its base."
+                f"{run}: holds a soft prompt, which no kernel can take up; `--to peft` writes it alone, or"
+                " evaluate the run."
             )
         self.config = adapters.without_adapters(model)
         self._params = StreamedParams(run, step)
@@ -111,7 +116,16 @@ def _worded(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else f"of shape {list(shape)}"
 
 
-def _run_and_step(path: Path, step: int | None) -> tuple[Path, int]:
+def run_and_step(path: Path, step: int | None) -> tuple[Path, int]:
+    """The folder of a run and the step of one of its checkpoints.
+
+    Args:
+        path: a run's folder, or one of its step folders.
+        step: which checkpoint of a run's folder; the newest where None.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
         return path.parent.parent, int(path.name)
     steps = all_steps(path)
@@ -138,6 +152,11 @@ def kind_of(path: str | Path) -> str:
         return HUGGING_FACE
     if t5x.is_checkpoint(path):
         return T5X
+    if peft_folder.is_folder(path):
+        raise InputError(
+            f"{path}: adapters in PEFT's layout, without their base; `instrux convert --from peft {path}"
+            " --to instrux RUN` makes a run of them."
+        )
     raise InputError(
         f"{path}: no checkpoint that is known here: neither a run of ours (checkpoints/), nor T5X's"
         " (checkpoint_<step>/checkpoint), nor a Hugging Face folder (config.json with"
@@ -261,18 +280,24 @@ def vocabulary_of(weights: Weights) -> VocabularySpec | None:
         path = None if tokenizer.path is None else str(tokenizer.path)
         spec = VocabularySpec(tokenizer.kind, path, tokenizer.extra_ids)
         if tokenizer.kind == "byte_pairs":
-            _check_order(weights.path / _VOCAB, spec)
+            _check_order(weights.path, spec)
         return spec
     return None
 
 
-def _check_order(file: Path, spec: VocabularySpec) -> None:
+def _check_order(folder: Path, spec: VocabularySpec) -> None:
     """Holds the ids that a folder gives to its pieces against those that follow from the merges."""
     loaded = spec.load()
     assert isinstance(loaded, BytePairVocabulary)
+    file = next((folder / name for name in _IDS if (folder / name).is_file()), None)
+    if file is None:
+        return
     try:
-        ids = json.loads(file.read_bytes()) if file.is_file() else loaded.released_ids()
-    except (ValueError, RecursionError) as error:
+        ids = json.loads(file.read_bytes())
+        if file.name == TOKENIZER_JSON:
+            added = {token["content"]: token["id"] for token in ids["added_tokens"]}
+            ids = {**ids["model"]["vocab"], **added}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointFormatError(f"{file}: its JSON is malformed.") from error
     if ids != loaded.released_ids():
         raise CheckpointFormatError(
@@ -288,6 +313,9 @@ def tokenizer_of(vocabulary: VocabularySpec) -> Tokenizer:
     files = {}
     if isinstance(loaded, BytePairVocabulary):
         files = {_VOCAB: json.dumps(loaded.released_ids(), ensure_ascii=False)}
+        if path is not None and is_tokenizer_json(path):
+            lines = ("#version: 0.2", *map(" ".join, loaded.merges()))
+            path, files[_MERGES] = None, "".join(f"{line}\n" for line in lines)
     return Tokenizer(vocabulary.kind, path, vocabulary.extra_ids, eos_id=loaded.eos_id, files=files)
 
 

@@ -30,6 +30,7 @@ class TrainingData(NamedTuple):
         targets_length: decoder positions of a row.
         inputs_eos: whether inputs end with the end-of-sequence id.
         tasks: names of its tasks in the order of their numbers, empty where batches tell none.
+        joined: whether its rows are those of a decoder-only model already.
     """
 
     source: BatchSource
@@ -39,6 +40,7 @@ class TrainingData(NamedTuple):
     targets_length: int
     inputs_eos: bool
     tasks: tuple[str, ...] = ()
+    joined: bool = False
 
 
 def rows_of_tokens(
@@ -84,6 +86,7 @@ def pack_settings(
     leave_out_emptied: bool = False,
     exclude: Sequence[str] = (),
     one_example_a_row: bool = False,
+    joined: bool = False,
 ) -> PackSettings:
     """`PackSettings` from T5X's names, for gin: lengths as one dictionary, vocabulary as text."""
     _check_lengths(mixture, task_feature_lengths)
@@ -104,6 +107,7 @@ def pack_settings(
         leave_out_emptied=leave_out_emptied,
         exclude=tuple(exclude),
         one_example_a_row=one_example_a_row,
+        joined=joined,
     )
 
 
@@ -142,6 +146,7 @@ def packed(settings: PackSettings, data_dir: str) -> TrainingData:
         targets_length=settings.targets_length,
         inputs_eos=settings.inputs_eos,
         tasks=tuple(task.name for task in dataset.manifest.tasks),
+        joined=settings.joined,
     )
 
 
@@ -230,8 +235,14 @@ def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:
     targets are joined to one sequence for a decoder-only model.
 
     Raises:
-        InputError: the model has too few positions.
+        InputError: the model has too few positions, or none of its kind can read the rows.
     """
+    if data.joined and (model.prompt_length or not isinstance(model, DecoderConfig)):
+        what = "a soft prompt" if model.prompt_length else "an encoder"
+        raise InputError(
+            f"train: the set was packed joined, as one sequence a row, which has no place for {what};"
+            " pack without joined."
+        )
     if model.prompt_length:
         ids = tuple(prompt_ids(model))
         data = data._replace(source=PromptedSource(data.source, ids, model.prompt_examples))
@@ -239,6 +250,8 @@ def for_model(data: TrainingData, model: ModelConfig) -> TrainingData:
         return data
     longest = model.prompt_length + data.inputs_length + data.targets_length
     model.check_length(longest, "inputs and targets")
+    if data.joined:
+        return data
     return data._replace(source=DecoderOnlySource(data.source))
 
 

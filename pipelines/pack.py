@@ -223,7 +223,11 @@ def _plan(
             vocabulary, settings.inputs_length, settings.targets_length, settings.inputs_eos
         ),
         layout=RowLayout(
-            settings.inputs_length, settings.targets_length, vocabulary.vocab_size, len(samples)
+            settings.inputs_length,
+            settings.targets_length,
+            vocabulary.vocab_size,
+            len(samples),
+            settings.joined,
         ),
         seed=settings.seed,
         num_shards=settings.shard_count,
@@ -293,7 +297,8 @@ def _manifest(
 ) -> PackManifest:
     rates = math.fsum(sources.rates.values())
     counts = np.zeros((len(sources.rates), 5), np.int64)
-    lengths = np.zeros((settings.inputs_length + 1, settings.targets_length + 1), np.int64)
+    layout = plan.layout
+    lengths = np.zeros([room + 1 for room in layout.room], np.int64)
     for report in reports:
         for task, values in report.task_counts.items():
             counts[task] += values
@@ -328,8 +333,8 @@ def _manifest(
         shards=tuple(report.shard for report in reports),
         rows=rows,
         examples=examples,
-        inputs_efficiency=inputs_tokens / (rows * settings.inputs_length),
-        targets_efficiency=targets_tokens / (rows * settings.targets_length),
+        inputs_efficiency=inputs_tokens / (rows * layout.open_to[0]),
+        targets_efficiency=targets_tokens / (rows * layout.open_to[1]),
         rows_lower_bound=lower_bound(lengths),
         instrux_version=instrux.__version__,
         left_out=sources.left_out,

@@ -45,6 +45,10 @@ class BytePairVocabulary(Vocabulary):
         """GPT-2's own ids by piece, as its `vocab.json` has them."""
         return {**self._released, "<|endoftext|>": self.eos_id}
 
+    def merges(self) -> list[tuple[str, str]]:
+        """The merges in the order of their rank."""
+        return self._pairs.merges()
+
     def encode(self, text: str) -> list[int]:
         """Gives the token ids of `text`, without an end-of-sequence id."""
         return [self._ids[piece] for piece in self._pairs.encode(text)]

@@ -1,4 +1,4 @@
-"""GPT-2's byte-level pieces, from its file of merges alone.
+"""GPT-2's byte-level pieces, from its merges alone: of `merges.txt`, or of `tokenizer.json`.
 
 The cross-lingual ROUGE-L of Natural Instructions counts these pieces, and the text-to-text files
 of Tk-Instruct were cut by them. Pieces are texts in GPT-2's own spelling, where every byte is one
@@ -8,6 +8,7 @@ which `byte_pair_vocabulary` has.
 
 import functools
 import itertools
+import json
 import re
 import sys
 import unicodedata
@@ -38,8 +39,12 @@ class BytePairs:
     def load(cls, path: str | Path | None = None) -> "BytePairs":
         """Reads `merges.txt`, by default the one in the cache folder (`vocab/gpt2/`).
 
+        Args:
+            path: that file, or a `tokenizer.json`, in which transformers keeps the merges since its
+                version 5; they are told apart by their content.
+
         Raises:
-            InputError: there is no such file, or it holds no merges.
+            InputError: there is no such file, it holds no merges, or it splits text another way.
         """
         return _load(str(default_merges_path() if path is None else Path(path).expanduser()))
 
@@ -85,6 +90,12 @@ class BytePairs:
         return tuple(pieces)
 
 
+def is_tokenizer_json(path: str | Path) -> bool:
+    """Whether a file that can be read is a `tokenizer.json` and no `merges.txt`."""
+    with Path(path).open("rb") as file:
+        return file.read(1) == b"{"
+
+
 def default_merges_path() -> Path:
     """Where GPT-2's merges are looked for, whether or not they are there."""
     return cache_folder() / "vocab" / "gpt2" / "merges.txt"
@@ -93,23 +104,48 @@ def default_merges_path() -> Path:
 @functools.lru_cache(maxsize=4)
 def _load(path: str) -> BytePairs:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8")
+        is_json = is_tokenizer_json(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(
             f"{path}: GPT-2's merges cannot be read ({reason}); `instrux fetch gpt2` gets them."
         ) from error
+    merges = _merges_of_json(text, path) if is_json else _merges_of_lines(text, path)
+    if not merges:
+        raise InputError(f"{path}: holds no merges.")
+    return BytePairs(merges)
+
+
+def _merges_of_json(text: str, path: str) -> list[tuple[str, str]]:
+    """The merges of a `tokenizer.json`, if it splits text into words as GPT-2 does."""
+    try:
+        content = json.loads(text)
+        words, model = content["pre_tokenizer"], content["model"]
+        splits = (words["type"], words.get("use_regex", True), words["add_prefix_space"])
+        gpt_2s = splits == ("ByteLevel", True, False) and not content.get("normalizer")
+        pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+        if model["type"] != "BPE" or not all(len(pair) == 2 for pair in pairs):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not a tokenizer.json of byte pairs.") from error
+    if not gpt_2s:
+        raise InputError(
+            f"{path}: splits text into words otherwise than GPT-2, and such a tokenizer is not known here."
+        )
+    return pairs
+
+
+def _merges_of_lines(text: str, path: str) -> list[tuple[str, str]]:
     merges = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line or line.startswith("#version"):
             continue
         pair = line.split(" ")
         if len(pair) != 2:
             raise InputError(f"{path}, line {number}: a merge is two pieces, and this is {line!r}.")
         merges.append((pair[0], pair[1]))
-    if not merges:
-        raise InputError(f"{path}: holds no merges.")
-    return BytePairs(merges)
+    return merges
 
 
 @functools.cache

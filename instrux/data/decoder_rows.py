@@ -49,6 +49,26 @@ def decoder_only_features(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     return features
 
 
+def joined_features(rows: np.ndarray, *, task_ids: bool = False) -> dict[str, np.ndarray]:
+    """Gives the features of rows that were packed joined.
+
+    Args:
+        rows: `[batch]` of a `RowLayout`'s dtype.
+        task_ids: whether to add `decoder_task_ids`, the task's number in the manifest for every
+            token, -1 on padding.
+
+    Returns:
+        int32 arrays `[batch, row length]`, as those of `decoder_only_features`.
+    """
+    features = language_model_features(rows["tokens"], rows["segment_ids"], rows["is_target"])
+    if task_ids:
+        segment_ids = features["decoder_segment_ids"]
+        tasks = rows["segment_tasks"].astype(np.int32)
+        of_token = np.take_along_axis(tasks, np.maximum(segment_ids - 1, 0), axis=1)
+        features[TASK_IDS] = np.where(segment_ids != 0, of_token, np.int32(-1))
+    return features
+
+
 def language_model_features(
     tokens: np.ndarray, segment_ids: np.ndarray, is_target: np.ndarray
 ) -> dict[str, np.ndarray]:

@@ -30,7 +30,7 @@ class ShardReport:
     Attributes:
         shard: its file.
         task_counts: `TASK_COUNTS` of every task that has an example here, by the task's number.
-        sizes: the sizes of its examples: inputs length, targets length and number of examples.
+        sizes: the sizes of its examples: both numbers of `RowLayout.sizes`, and how many have them.
     """
 
     shard: PackedShard
@@ -75,16 +75,11 @@ def pack_shard(
         The rows, `[rows]` of the layout's dtype, in shuffled order; and the examples.
     """
     examples = ExampleBlock.join(map(ExampleBlock.from_bytes, blocks)).in_global_order()
-    row_of_example = (
-        np.arange(len(examples.heads))
-        if one_example_a_row
-        else pack(
-            examples.heads["inputs_length"],
-            examples.heads["targets_length"],
-            inputs_length=layout.inputs_length,
-            targets_length=layout.targets_length,
-        )
-    )
+    if one_example_a_row:
+        row_of_example = np.arange(len(examples.heads))
+    else:
+        room = dict(zip(("inputs_length", "targets_length"), layout.room, strict=True))
+        row_of_example = pack(*layout.sizes(examples.heads), **room)
     num_rows = int(row_of_example.max()) + 1
     shuffled = np.empty(num_rows, np.int64)
     keys = mixed_bits(np.arange(num_rows), stable_key("rows", seed, shard))
@@ -102,7 +97,9 @@ def _write_rows(
     segment = np.arange(len(row)) - first_of_row + 1
     rows = np.zeros(num_rows, layout.dtype)
     rows["segment_tasks"][row, segment - 1] = examples.heads["task"]
-
+    if layout.joined:
+        _fill_joined(rows, examples, row, segment)
+        return rows
     inputs_lengths = examples.heads["inputs_length"].astype(np.int64)
     targets_lengths = examples.heads["targets_length"].astype(np.int64)
     example_starts = np.cumsum(examples.lengths) - examples.lengths
@@ -123,6 +120,20 @@ def _write_rows(
     return rows
 
 
+def _fill_joined(
+    rows: np.ndarray, examples: ExampleBlock, row: np.ndarray, segment: np.ndarray
+) -> None:
+    """Lays examples out in joined rows, in the order they come in, which is by rows."""
+    lengths = examples.lengths
+    before = np.cumsum(lengths) - lengths
+    place = ranges(before - before[np.searchsorted(row, row)], lengths)
+    where = np.repeat(row, lengths), place
+    rows["tokens"][where] = examples.tokens
+    rows["segment_ids"][where] = np.repeat(segment, lengths)
+    within = ranges(np.zeros_like(lengths), lengths)
+    rows["is_target"][where] = within >= np.repeat(examples.heads["inputs_length"], lengths)
+
+
 def shard_report(examples: ExampleBlock, layout: RowLayout, shard: PackedShard) -> ShardReport:
     """Counts what a shard holds."""
     heads = examples.heads
@@ -135,12 +146,8 @@ def shard_report(examples: ExampleBlock, layout: RowLayout, shard: PackedShard) 
         heads["targets_truncated"],
     )
     sums = np.stack([np.bincount(task, weights=weight) for weight in weights], axis=1)
-    counts = length_counts(
-        heads["inputs_length"],
-        heads["targets_length"],
-        inputs_length=layout.inputs_length,
-        targets_length=layout.targets_length,
-    )
+    room = dict(zip(("inputs_length", "targets_length"), layout.room, strict=True))
+    counts = length_counts(*layout.sizes(heads), **room)
     sizes = np.argwhere(counts)
     return ShardReport(
         shard=shard,

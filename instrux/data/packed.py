@@ -13,6 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 
+from instrux.data.decoder_rows import joined_features
 from instrux.data.files import size_and_digest
 from instrux.data.packed_manifest import PackedShard, PackManifest, PackSettings, read_manifest
 from instrux.data.packed_rows import model_features, rows_from_records
@@ -114,7 +115,8 @@ class PackedDataset:
         """Gives this process's part of batch `step`; see `batches`."""
         share = _share(batch_size, process_index, process_count)
         drawn = np.arange(share.start, share.stop) + step * batch_size
-        return model_features(self.rows(self._order(drawn, seed)), task_ids=task_ids)
+        features = joined_features if self.manifest.layout.joined else model_features
+        return features(self.rows(self._order(drawn, seed)), task_ids=task_ids)
 
     def _order(self, drawn: np.ndarray, seed: int) -> np.ndarray:
         """Gives the rows that are drawn at consecutive places of the endless order of a seed."""
@@ -151,7 +153,7 @@ class PackedDataset:
 
         Returns:
             A Grain iterator of int32 arrays `[batch_size / process_count, length]`, under
-            SeqIO's feature names.
+            SeqIO's feature names: an encoder-decoder's, or a language model's where rows are joined.
 
         Raises:
             InputError: the batch cannot be shared equally, or a number is out of range.

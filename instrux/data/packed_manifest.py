@@ -23,7 +23,14 @@ FORMAT = 1
 
 
 _EXAMPLES_A_SHARD = 100_000
-_CHOICES = ("leave_out", "leave_out_missing", "leave_out_emptied", "exclude", "one_example_a_row")
+_CHOICES = (
+    "leave_out",
+    "leave_out_missing",
+    "leave_out_emptied",
+    "exclude",
+    "one_example_a_row",
+    "joined",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,9 @@ class PackSettings:
         exclude: lists of rows that are not packed (`excluded`), such as an audit writes.
         one_example_a_row: whether every example has a row of its own, so that a batch of n rows is
             one of n examples, as papers count; otherwise rows are filled.
+        joined: whether a row is one sequence, each example's inputs and targets one after the
+            other, for decoder-only models: it has `inputs_length + targets_length` positions, all of
+            which may be filled. Examples are cut as otherwise.
     """
 
     mixture: str
@@ -66,6 +76,7 @@ class PackSettings:
     leave_out_emptied: bool = False
     exclude: tuple[str, ...] = ()
     one_example_a_row: bool = False
+    joined: bool = False
 
     def __post_init__(self) -> None:
         lists = [self.exclude] if isinstance(self.exclude, str) else self.exclude
@@ -183,8 +194,9 @@ class PackManifest:
         shards: in the order of their rows.
         rows: packed rows in all.
         examples: examples in all, repeats counted.
-        inputs_efficiency: share of encoder positions that hold a token.
-        targets_efficiency: share of decoder positions that hold a token.
+        inputs_efficiency: share of encoder positions that hold a token; of joined rows, share of
+            all positions that hold one of inputs.
+        targets_efficiency: likewise of decoder positions and targets.
         rows_lower_bound: no packing of these examples has fewer rows, were they all in one shard
             (`packing_bounds.lower_bound`).
         instrux_version: the version that packed.
@@ -214,6 +226,23 @@ class PackManifest:
             targets_length=self.settings["targets_length"],
             vocab_size=self.vocab_size,
             num_tasks=len(self.tasks),
+            joined=self.settings.get("joined", False),
+        )
+
+    @property
+    def tokens_a_row(self) -> float:
+        """Tokens that a row holds, on average."""
+        inputs, targets = self.layout.open_to
+        return inputs * self.inputs_efficiency + targets * self.targets_efficiency
+
+    @property
+    def filled(self) -> str:
+        """In words, how full the rows are."""
+        if self.layout.joined:
+            return f"{self.tokens_a_row / self.layout.row_length:.1%} of positions hold a token"
+        return (
+            f"{self.inputs_efficiency:.1%} of encoder and {self.targets_efficiency:.1%} of decoder"
+            " positions hold a token"
         )
 
     @property

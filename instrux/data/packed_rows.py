@@ -1,7 +1,8 @@
 """The rows of a packed dataset: how they lie on disk, and the model's features made of them.
 
 A row is one fixed-size record: token ids and segment ids of both sides in the narrowest integers
-that hold them, and the task of every segment. What follows from these (positions, shifted
+that hold them, and the task of every segment. Joined rows, for decoder-only models, have one side,
+with each example's inputs and targets one after the other (`decoder_rows`). What follows from these (positions, shifted
 targets, loss weights) is computed on reading. The features are those of
 `seqio.EncDecFeatureConverter(pack=True)`, all int32.
 """
@@ -24,12 +25,41 @@ class RowLayout:
         targets_length: decoder positions a row.
         vocab_size: token ids are below it.
         num_tasks: task numbers are below it.
+        joined: whether a row is one sequence of `inputs_length + targets_length` positions, filled
+            with whole examples.
     """
 
     inputs_length: int
     targets_length: int
     vocab_size: int
     num_tasks: int
+    joined: bool = False
+
+    @property
+    def row_length(self) -> int:
+        """Positions of a row, of both sides together."""
+        return self.inputs_length + self.targets_length
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """What a row has room for, in the two dimensions of `sizes`."""
+        return (self.row_length, 1) if self.joined else (self.inputs_length, self.targets_length)
+
+    @property
+    def open_to(self) -> tuple[int, int]:
+        """Positions of a row that inputs may take, and targets."""
+        return (self.row_length,) * 2 if self.joined else self.room
+
+    def sizes(self, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each example takes: inputs and targets, or both together and nothing.
+
+        Args:
+            heads: structured, with `inputs_length` and `targets_length`.
+        """
+        inputs, targets = (
+            heads[f"{side}_length"].astype(np.int64) for side in ("inputs", "targets")
+        )
+        return (inputs + targets, np.zeros_like(targets)) if self.joined else (inputs, targets)
 
     @property
     def dtype(self) -> np.dtype:
@@ -39,6 +69,16 @@ class RowLayout:
         `targets_length` segments; slot `s` of `segment_tasks` is the task of segment `s + 1`.
         """
         token = _narrowest(self.vocab_size)
+        if self.joined:
+            length = (self.row_length,)
+            return np.dtype(
+                [
+                    ("tokens", token, length),
+                    ("segment_ids", _narrowest(self.row_length + 1), length),
+                    ("is_target", "u1", length),
+                    ("segment_tasks", _narrowest(self.num_tasks), length),
+                ]
+            )
         segment = _narrowest(self.targets_length + 1)
         return np.dtype(
             [

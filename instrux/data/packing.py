@@ -58,7 +58,8 @@ def pack(
 
     Args:
         inputs_lengths: encoder tokens of each example, `[examples]`, at most `inputs_length`.
-        targets_lengths: decoder tokens of each example, `[examples]`, from 1 to `targets_length`.
+        targets_lengths: decoder tokens of each example, `[examples]`, at most `targets_length`; 0
+            of all where there is one dimension.
         inputs_length: encoder positions a row.
         targets_length: decoder positions a row.
 
@@ -74,7 +75,7 @@ def pack(
     if not len(inputs_lengths):
         return np.zeros(0, np.int64)
     _check(inputs_lengths, 0, inputs_length, "inputs")
-    _check(targets_lengths, 1, targets_length, "targets")
+    _check(targets_lengths, 0, targets_length, "targets")
     room = inputs_length, targets_length
     rows: list[np.ndarray] = []
     first_row = 0

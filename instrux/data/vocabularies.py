@@ -146,7 +146,8 @@ class VocabularySpec:
 
     Attributes:
         kind: `sentencepiece`, `bytes` or `byte_pairs` (GPT-2's, see `byte_pair_vocabulary`).
-        path: the SentencePiece model file, or GPT-2's `merges.txt`; None for bytes.
+        path: the SentencePiece model file, or GPT-2's `merges.txt` or `tokenizer.json`; None for
+            bytes.
         extra_ids: sentinels on top of the model's own ids; T5 has 100, byte pairs have none.
     """
 
@@ -173,7 +174,8 @@ class VocabularySpec:
     def parse(cls, text: str) -> "VocabularySpec":
         """Reads `bytes`, `/folder/name.model`, or either with `:N` for N extra ids (else 100).
 
-        `/folder/merges.txt` is GPT-2's vocabulary, and `gpt2` that of the cache folder.
+        `/folder/merges.txt` is GPT-2's vocabulary, or a `tokenizer.json` with its merges, and `gpt2` that
+        of the cache folder.
         """
         match = re.fullmatch(r"(?P<name>.+?)(?::(?P<extra_ids>\d+))?", text.strip(), re.DOTALL)
         if match is None:
@@ -181,7 +183,7 @@ class VocabularySpec:
                 "vocabulary: the name is empty; give 'bytes' or the path of a SentencePiece model"
             )
         name = str(default_merges_path()) if match["name"] == "gpt2" else match["name"]
-        if name.endswith("merges.txt"):
+        if name.endswith(("merges.txt", "tokenizer.json")):
             return cls("byte_pairs", name, int(match["extra_ids"] or 0))
         extra_ids = DEFAULT_EXTRA_IDS if match["extra_ids"] is None else int(match["extra_ids"])
         if match["name"] == "bytes":

@@ -222,8 +222,7 @@ def _budget(run: EvaluatedRun, batch_size: int) -> Budget | None:
     pack = run.pack
     if pack is None:
         return None
-    inputs, targets = pack.settings["inputs_length"], pack.settings["targets_length"]
-    a_row = inputs * pack.inputs_efficiency + targets * pack.targets_efficiency
+    a_row = pack.tokens_a_row
     last = run.curve[-1] if run.curve else None
     return Budget(
         name=run.about.name,

@@ -367,9 +367,7 @@ def _mixture_summary(manifest: PackManifest) -> str:
     most = max(manifest.tasks, key=lambda task: task.epochs)
     return (
         f"{manifest.examples:,} examples of {_plural(len(manifest.tasks), 'task')} in"
-        f" {manifest.rows:,} packed rows; {manifest.inputs_efficiency:.1%} of encoder and"
-        f" {manifest.targets_efficiency:.1%} of decoder positions hold a token; {manifest.gap:.1%} more"
-        f" rows than the lower bound. {_plural(cut, 'input')} cut."
+        f" {manifest.rows:,} packed rows; {manifest.filled}; {manifest.gap:.1%} more rows than the lower bound. {_plural(cut, 'input')} cut."
         f" Most often repeated: {most.name}, {most.epochs:.1f} times."
     )
 

@@ -180,7 +180,7 @@ def write_folder(
         CheckpointFormatError: a tensor of `weights` does not fit its model.
         InputError: the model is none that transformers has.
     """
-    layout = _layout_of(weights.config)
+    layout = layout_of(weights.config)
     settings = layout.settings(weights.config)
     place_of = layout.place_of(weights.config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,8 @@ def write_folder(
     _write_json(folder / CONFIG, settings | {"torch_dtype": dtype, _STEP: weights.step})
 
 
-def _layout_of(config: ModelConfig) -> Layout:
+def layout_of(config: ModelConfig) -> Layout:
+    """How the folder of a model is laid out."""
     if not isinstance(config, DecoderConfig):
         return huggingface_t5
     return huggingface_llama if config.positions == "rotary" else huggingface_gpt2

@@ -13,6 +13,7 @@ from instrux.interop.parameters import CheckpointFormatError
 SENTENCEPIECE = "spiece.model"
 _LLAMAS_SENTENCEPIECE = "tokenizer.model"
 _MERGES = "merges.txt"
+TOKENIZER_JSON = "tokenizer.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -22,7 +23,8 @@ class Tokenizer:
 
     Attributes:
         kind: `sentencepiece`, `bytes`, or `byte_pairs`, GPT-2's.
-        path: the SentencePiece model, or GPT-2's `merges.txt`; None for bytes.
+        path: the SentencePiece model, or GPT-2's `merges.txt` or `tokenizer.json`; None for bytes,
+            and where `files` has it.
         extra_ids: sentinels on top of the model's own ids.
         eos_id: the id that ends a text, None for that of the model's family.
         files: name -> content of further files that a folder gets.
@@ -57,6 +59,9 @@ def find_tokenizer(folder: Path, model_type: str) -> Tokenizer | None:
         return Tokenizer("bytes", None, 125 if extra_ids is None else extra_ids)
     if model_type == "gpt2" and (folder / _MERGES).is_file():
         return Tokenizer("byte_pairs", folder / _MERGES, 0)
+    # All that transformers writes since its version 5.
+    if model_type == "gpt2" and (folder / TOKENIZER_JSON).is_file():
+        return Tokenizer("byte_pairs", folder / TOKENIZER_JSON, 0)
     if model_type == "llama" and (folder / _LLAMAS_SENTENCEPIECE).is_file():
         return Tokenizer("sentencepiece", folder / _LLAMAS_SENTENCEPIECE, extra_ids or 0)
     if not (folder / SENTENCEPIECE).is_file():

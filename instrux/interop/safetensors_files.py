@@ -83,7 +83,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         CheckpointFormatError: a file is absent or malformed, or does not hold what the index says.
     """
     if not (folder / INDEX).is_file():
-        return _header(folder / SINGLE)
+        return tensors_of_file(folder / SINGLE)
     index = _json((folder / INDEX).read_bytes(), folder / INDEX)
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
@@ -93,7 +93,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
             raise CheckpointFormatError(
                 f"{folder / INDEX}: refers to {str(name)!r}, which is no file beside it; refused."
             )
-    headers = {file: _header(folder / file) for file in sorted(set(weight_map.values()))}
+    headers = {file: tensors_of_file(folder / file) for file in sorted(set(weight_map.values()))}
     for tensor, file in weight_map.items():
         if tensor not in headers[file]:
             raise CheckpointFormatError(
@@ -102,7 +102,12 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     return {tensor: headers[file][tensor] for tensor, file in weight_map.items()}
 
 
-def _header(file: Path) -> dict[str, StoredTensor]:
+def tensors_of_file(file: Path) -> dict[str, StoredTensor]:
+    """Finds the tensors of one safetensors file.
+
+    Raises:
+        CheckpointFormatError: it is absent or malformed.
+    """
     try:
         with file.open("rb") as opened:
             total = os.fstat(opened.fileno()).st_size
@@ -164,6 +169,7 @@ class SafetensorsWriter:
         *,
         dtype: str,
         shard_bytes: int,
+        single: str = SINGLE,
     ) -> None:
         """Shares the tensors out over files, and makes these in their full size.
 
@@ -172,6 +178,7 @@ class SafetensorsWriter:
             tensors: name and shape of each, in the order they lie in.
             dtype: one of `WRITTEN_DTYPES`.
             shard_bytes: size from which a further file is begun.
+            single: name of the file where there is one.
         """
         self._folder = folder
         self._itemsize = FLOAT_DTYPES[dtype].itemsize
@@ -182,7 +189,7 @@ class SafetensorsWriter:
         self._files: list[BinaryIO] = []
         for number, shard in enumerate(shards, start=1):
             several = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-            self._start_file(several if len(shards) > 1 else SINGLE, shard, dtype)
+            self._start_file(several if len(shards) > 1 else single, shard, dtype)
 
     def _start_file(
         self, name: str, tensors: Sequence[tuple[str, tuple[int, ...]]], dtype: str

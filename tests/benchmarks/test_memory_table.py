@@ -18,6 +18,15 @@ def table():
     return module
 
 
+def test_a_row_takes_the_place_of_the_one_of_its_model_and_machine(table, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("text\n| 3B | v5e-256 | old |\n| 3B | v5p-64 | old |\n")
+    table.write_row(page, "| 3B | v5p-64 | new |")
+    assert page.read_text() == "text\n| 3B | v5e-256 | old |\n| 3B | v5p-64 | new |\n"
+    with pytest.raises(ValueError, match="0 rows of 11B on v5p-64"):
+        table.write_row(page, "| 11B | v5p-64 | new |")
+
+
 def test_state_is_the_sum_of_its_arrays_and_a_step_needs_more(table):
     config = T5Config(
         vocab_size=50,

@@ -18,7 +18,7 @@ from instrux.models.t5 import T5, T5Config
 from instrux.training.checkpoints import load_run, save_run
 from instrux.training.run_folder import RunDescription
 from launch import cli
-from launch import convert as module
+from launch import whole_folder as module
 from launch.convert import ConvertSettings, convert, gin_model
 from launch.foreign import kind_of, open_weights
 

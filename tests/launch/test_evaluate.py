@@ -10,6 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from instrux.data.byte_pair_vocabulary import BytePairVocabulary
+from instrux.data.byte_pairs import BytePairs
 from instrux.data.examples import RenderedExample
 from instrux.data.manifest import CompletedFolder, FileRecord, Manifest
 from instrux.data.tfrecord import write_records
@@ -198,6 +200,54 @@ def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
     assert "complete, skipped" in capsys.readouterr().err
     report(runs=[RunForReport(name="theirs", model_dir=str(tmp_path / "out"))], out=tmp_path)
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_command_scores_a_decoders_folder_as_transformers_does(
+    data_dir, tmp_path, capsys, family
+):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    folder = tmp_path / "hf"
+    if family == "gpt2":
+        # What transformers itself saves: a tokenizer.json and no merges.txt.
+        pieces = BytePairVocabulary(BytePairs([("Ġ", "t"), ("o", "n")]), "").released_ids()
+        tokenizer = transformers.GPT2Tokenizer(vocab=pieces, merges=[("Ġ", "t"), ("o", "n")])
+        tokenizer.save_pretrained(folder)
+        assert not (folder / "merges.txt").exists()
+        sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+        ends = {"bos_token_id": 258, "eos_token_id": 258}
+        config = transformers.GPT2Config(vocab_size=259, **sizes, **ends)
+        model, encode, more = transformers.GPT2LMHeadModel(config), tokenizer.encode, []
+    else:
+        sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+        config = transformers.LlamaConfig(vocab_size=264, **sizes, **heads, eos_token_id=1)
+        model, encode = transformers.LlamaForCausalLM(config), BYTES.load().encode
+        more = ["--vocabulary", "bytes:5", "--targets_length", "8"]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    model.eval().save_pretrained(folder)
+
+    def expected(inputs, choice):
+        answer = [*encode(choice), config.eos_token_id]
+        ids = torch.tensor([[config.bos_token_id, *encode(inputs), *answer]])
+        with torch.no_grad():
+            logs = model(input_ids=ids).logits[0].log_softmax(-1)
+        places = range(ids.shape[1] - len(answer), ids.shape[1])
+        return sum(float(logs[place - 1, ids[0, place]]) for place in places)
+
+    command = ["evaluate", "--hf", str(folder), "--data_dir", data_dir, "--task", "acme*", *more]
+    out = tmp_path / "out"
+    assert cli.main([*command, "--inputs_length", "32", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "eval" / "0" / "results.json")
+    lines = (out / "eval" / "0" / "predictions" / "acme_ranked.jsonl").read_text().splitlines()
+    for line in map(json.loads, lines):
+        scores = [expected(line["inputs"], choice) for choice in ("yes", "no.")]
+        assert line["scores"] == pytest.approx(scores, abs=1e-3)
 
 
 @pytest.mark.parametrize(

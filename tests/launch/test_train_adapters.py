@@ -1,8 +1,12 @@
 """Runs of soft prompts and low-rank factors: what is trained, saved, read, merged and refused."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import gin
@@ -43,22 +47,42 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["t5 prompt", "decoder lora"])
-def case(request, tmp_path_factory, data_dir):
-    """A base, and a run of six steps beside it."""
-    family, kind = request.param.split()
-    base = T5_BASE if family == "t5" else DECODER_BASE
-    config = dataclasses.replace(base, **(PROMPT if kind == "prompt" else LORA))
-    folder = tmp_path_factory.mktemp("runs")
-    tiny_run.train_tiny(folder / "base", data_dir, model=base, train_steps=1)
-    settings = {
-        "model": config,
-        "initial_checkpoint_path": str(folder / "base"),
+KINDS = ("t5 prompt", "decoder lora")
+
+
+def base_of(kind):
+    return T5_BASE if kind.startswith("t5") else DECODER_BASE
+
+
+def settings_of(kind, base):
+    """What a run of adapters beside a base is made with."""
+    changes = PROMPT if kind.endswith("prompt") else LORA
+    return {
+        "model": dataclasses.replace(base_of(kind), **changes),
+        "initial_checkpoint_path": str(base),
         "optimizer": AdamW(),
         "learning_rate": constant(0.05),
     }
-    tiny_run.train_tiny(folder / "run", data_dir, train_steps=6, **settings)
-    return kind, config, folder, settings
+
+
+@pytest.fixture(scope="module")
+def case_of(tmp_path_factory, data_dir):
+    """Makes a base, and a run of six steps beside it."""
+
+    @functools.cache
+    def make(kind):
+        folder = tmp_path_factory.mktemp("runs")
+        tiny_run.train_tiny(folder / "base", data_dir, model=base_of(kind), train_steps=1)
+        settings = settings_of(kind, folder / "base")
+        tiny_run.train_tiny(folder / "run", data_dir, train_steps=6, **settings)
+        return kind.split()[1], settings["model"], folder, settings
+
+    return make
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request, case_of):
+    return case_of(request.param)
 
 
 def losses_of(folder):
@@ -106,6 +130,29 @@ def test_a_run_is_read_with_its_base_and_merged_where_it_can_be(case, tmp_path):
     with opened(tmp_path / "merged") as merged:
         np.testing.assert_allclose(merged.rank(QUESTIONS, CHOICES), scores, atol=1e-5)
         assert merged.generate(QUESTIONS) == answers
+
+
+@pytest.mark.slow
+def test_eight_devices_train_save_and_resume_adapters_as_one(case_of, data_dir, tmp_path):
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    arguments = [part for kind in KINDS for part in (kind, str(case_of(kind)[2] / "base"))]
+    script = Path(__file__).with_name("adapters_on_eight_devices.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(data_dir), str(tmp_path), *arguments],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind in KINDS:
+        alone, split = case_of(kind)[2] / "run", tmp_path / kind.replace(" ", "_")
+        ours, others = losses_of(split), losses_of(alone)
+        assert ours.keys() == others.keys()
+        np.testing.assert_allclose([*ours.values()], [*others.values()], rtol=1e-5, err_msg=kind)
+        with opened(split) as reader, opened(alone) as base:
+            scores = [np.stack(each.rank(QUESTIONS, CHOICES)) for each in (reader, base)]
+        np.testing.assert_allclose(*scores, atol=1e-3, err_msg=kind)
 
 
 def test_what_does_not_fit_is_told(data_dir, tmp_path):

@@ -64,6 +64,19 @@ def test_the_loss_falls_and_resuming_gives_the_same_numbers(run, data_dir, tmp_p
     assert losses_of(tmp_path) == losses
 
 
+def test_a_set_that_is_packed_joined_trains_as_well(run, data_dir, tmp_path):
+    joined = dataclasses.replace(tiny_run.PACK, joined=True)
+    tiny_run.write_packed_set(tmp_path, joined)
+    compiled = {"compile_cache": str(data_dir / "jax")}
+    train(tmp_path / "run", tmp_path, pack=joined, train_steps=2, **compiled)
+    # The same rows in both, joined as they are packed and as they are read.
+    ours, others = losses_of(tmp_path / "run"), losses_of(run)
+    np.testing.assert_allclose([ours[1], ours[2]], [others[1], others[2]], rtol=1e-6)
+    t5 = {"model": tiny_run.CONFIG, "pack": joined}
+    with pytest.raises(InputError, match="no place for an encoder; pack without joined"):
+        train(tmp_path / "t5", tmp_path, **t5)
+
+
 def test_metrics_count_what_is_no_padding(run):
     line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
     rows = tiny_run.packed_rows()

@@ -96,15 +96,27 @@ def rows_of(
 def _row(
     record: np.void, number: int, manifest: PackManifest, vocabulary: Vocabulary | None
 ) -> Row:
-    encoder, decoder = record["encoder_segment_ids"], record["decoder_segment_ids"]
+    tokens, encoder, decoder = _sides(record, manifest)
     segments = []
     for segment in range(1, int(decoder.max(initial=0)) + 1):
         task = int(record["segment_tasks"][segment - 1])
-        inputs = _side(record["encoder_input_tokens"], encoder == segment, vocabulary)
-        targets = _side(record["decoder_target_tokens"], decoder == segment, vocabulary)
+        inputs = _side(tokens[0], encoder == segment, vocabulary)
+        targets = _side(tokens[1], decoder == segment, vocabulary)
         segments.append(Segment(segment, manifest.tasks[task].name, inputs, targets))
     fill = float(np.mean(encoder != 0)), float(np.mean(decoder != 0))
     return Row(number, tuple(segments), *fill)
+
+
+def _sides(
+    record: np.void, manifest: PackManifest
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """The tokens of both sides, and the segment ids of each; of a joined row both are all of it."""
+    if not manifest.layout.joined:
+        tokens = record["encoder_input_tokens"], record["decoder_target_tokens"]
+        return tokens, record["encoder_segment_ids"], record["decoder_segment_ids"]
+    segments, of_target = record["segment_ids"], record["is_target"] != 0
+    tokens = record["tokens"], record["tokens"]
+    return tokens, np.where(of_target, 0, segments), np.where(of_target, segments, 0)
 
 
 def _side(tokens: np.ndarray, within: np.ndarray, vocabulary: Vocabulary | None) -> Side:

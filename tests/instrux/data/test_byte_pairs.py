@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import pytest
@@ -23,6 +24,26 @@ def test_known_words_have_gpt2s_pieces(pieces):
 def test_pieces_give_the_text_back(pieces, text):
     assert pieces.decode(pieces.encode(text)) == text
     assert pickle.loads(pickle.dumps(pieces)).encode(text) == pieces.encode(text)
+
+
+def test_merges_of_a_tokenizer_json_are_read_if_it_splits_words_as_gpt_2(tmp_path):
+    splitter = {"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}
+
+    def written(name, **changes):
+        path = tmp_path / name
+        content = {
+            "normalizer": None,
+            "pre_tokenizer": splitter,
+            "model": {"type": "BPE", "merges": [["Ġ", "t"], "h e"]},
+        }
+        path.write_text(json.dumps(content | changes), encoding="utf-8")
+        return BytePairs.load(path)
+
+    assert written("a").encode("the t") == ["t", "he", "Ġt"]
+    with pytest.raises(InputError, match="splits text into words otherwise than GPT-2"):
+        written("b", pre_tokenizer=splitter | {"use_regex": False})
+    with pytest.raises(InputError, match=r"not a tokenizer\.json of byte pairs"):
+        written("c", model={"type": "Unigram", "merges": []})
 
 
 @pytest.mark.peers

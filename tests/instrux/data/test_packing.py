@@ -1,5 +1,6 @@
 """Packing loses nothing, overlaps nothing, and comes near the fewest rows there can be."""
 
+import dataclasses
 import itertools
 import json
 
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instrux.data import packing
-from instrux.data.decoder_rows import decoder_only_features
+from instrux.data.decoder_rows import decoder_only_features, joined_features
 from instrux.data.pack_blocks import Copies, Tokenizer, draw_copies
-from instrux.data.pack_shard import pack_shard
+from instrux.data.pack_shard import pack_shard, shard_report
+from instrux.data.packed_manifest import PackedShard
 from instrux.data.packed_rows import RowLayout, model_features
 from instrux.data.packing import pack
 from instrux.data.packing_bounds import length_counts, lower_bound
@@ -156,7 +158,7 @@ def test_rows_are_those_of_the_rule_applied_one_example_at_a_time(pairs):
 
 
 def test_lengths_out_of_range_are_refused():
-    for pair in ((INPUTS_LENGTH + 1, 1), (1, TARGETS_LENGTH + 1), (1, 0)):
+    for pair in ((INPUTS_LENGTH + 1, 1), (1, TARGETS_LENGTH + 1), (-1, 1), (1, -1)):
         with pytest.raises(ValueError, match="outside"):
             rows_of([(1, 1), pair])
 
@@ -255,6 +257,57 @@ def test_a_shard_holds_every_example_once_with_all_its_tokens(examples):
         for task, inputs, targets in examples
     ]
     assert sorted(segments_of(rows)) == sorted(expected)
+
+
+JOINED = dataclasses.replace(LAYOUT, joined=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(texts)
+def test_joined_rows_hold_every_example_once_as_one_sequence(examples):
+    rows, _ = pack_shard(blocks_of(examples), JOINED, seed=0, shard=0)
+    features = joined_features(rows, task_ids=True)
+    found = []
+    for row in range(len(rows)):
+        of_row = {name: value[row] for name, value in features.items()}
+        assert len(of_row["decoder_target_tokens"]) == INPUTS_LENGTH + TARGETS_LENGTH
+        for segment in range(1, of_row["decoder_segment_ids"].max() + 1):
+            here = of_row["decoder_segment_ids"] == segment
+            (task,) = set(of_row["decoder_task_ids"][here])
+            tokens, of_target = (
+                of_row[name][here] for name in ("decoder_target_tokens", "decoder_loss_weights")
+            )
+            assert of_row["decoder_positions"][here].tolist() == list(range(here.sum()))
+            assert of_row["decoder_input_tokens"][here].tolist() == [0, *tokens[:-1]]
+            assert (np.diff(of_target) >= 0).all()
+            sides = (tuple(tokens[of_target == wanted].tolist()) for wanted in (0, 1))
+            found.append((int(task), *sides))
+        padding = of_row["decoder_segment_ids"] == 0
+        assert not of_row["decoder_target_tokens"][padding].any()
+        assert (of_row["decoder_task_ids"][padding] == -1).all()
+    expected = [
+        (
+            task,
+            tokens_of(inputs, INPUTS_LENGTH, eos=False),
+            tokens_of(targets, TARGETS_LENGTH, eos=True),
+        )
+        for task, inputs, targets in examples
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_joined_rows_are_filled_whatever_side_their_tokens_are_on():
+    # 9 tokens each: two fill a row of 18 positions, which inputs of 8 alone in rows of 12 cannot.
+    examples = [(0, "a" * 8, "")] * 6
+    rows, block = pack_shard(blocks_of(examples), JOINED, seed=0, shard=0)
+    assert len(rows) == 3 and (rows["segment_ids"] > 0).all()
+    assert len(pack_shard(blocks_of(examples), LAYOUT, seed=0, shard=0)[0]) == 6
+    shard = PackedShard(name="x", rows=3, size=0, sha256="")
+    report = shard_report(block, JOINED, shard)
+    assert report.sizes == [[9, 0, 6]]
+    counts = np.zeros([room + 1 for room in JOINED.room], np.int64)
+    counts[9, 0] = 6
+    assert lower_bound(counts) == 3
 
 
 @settings(deadline=None)

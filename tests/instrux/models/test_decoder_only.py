@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from instrux.data.decoder_rows import language_model_features
 from instrux.errors import InputError
 from instrux.models import decoding, losses, scoring
 from instrux.models.decoder_only import DecoderConfig, DecoderOnly
@@ -80,6 +81,33 @@ def test_the_score_of_a_choice_is_minus_the_loss_of_its_target(params):
     scores = scoring.score_choices(MODEL, params, prompts, choices, owner)
     np.testing.assert_allclose(scores[1], -loss.total, atol=1e-5)
     assert loss.weight == 3
+
+
+def test_the_loss_of_a_joined_row_is_that_of_its_examples_alone(params):
+    random = np.random.default_rng(1)
+    lengths = [(5, 3), (0, 2), (4, 1), (6, 4)]
+    examples = [[random.integers(2, 31, length) for length in both] for both in lengths]
+    for config in (CONFIG, dataclasses.replace(CONFIG, prefix_lm=not CONFIG.prefix_lm)):
+        model = DecoderOnly(config)
+        loss = jax.jit(lambda batch, model=model: losses.loss(model, params, batch, z_loss=0.0))
+        alone = [loss(joined_row([example], 28)) for example in examples]
+        together = loss(joined_row(examples, 28))
+        total = sum(float(one.total) for one in alone)
+        np.testing.assert_allclose(float(together.total), total, rtol=1e-5)
+        assert float(together.weight) == sum(targets for _, targets in lengths)
+
+
+def joined_row(examples, length):
+    """The features of one row that holds these prompts and targets."""
+    row = np.zeros((3, 1, length), np.int32)
+    start = 0
+    for number, (prompt, target) in enumerate(examples, start=1):
+        tokens = np.concatenate([prompt, target])
+        place = slice(start, start + len(tokens))
+        row[0, 0, place], row[1, 0, place] = tokens, number
+        row[2, 0, start + len(prompt) : place.stop] = 1
+        start = place.stop
+    return language_model_features(*row)
 
 
 def test_cached_decoding_of_a_prefix_lm_takes_the_most_probable_tokens(params):

@@ -98,7 +98,8 @@ def test_every_axis_gives_the_numbers_of_one_device():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     runs = json.loads(done.stdout.splitlines()[-1])
-    reference = runs.pop("1x1x1")
+    reference, by_kernel = runs.pop("1x1x1"), runs.pop("pallas")
+    assert by_kernel["gradient_error"] < 1e-5  # each device with its own rows and heads
     assert set(runs) == {"8x1x1", "1x8x1", "1x1x8", "2x2x2"}
     for name, run in runs.items():
         np.testing.assert_allclose(run["losses"], reference["losses"], rtol=1e-5, err_msg=name)

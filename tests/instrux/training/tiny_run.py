@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from instrux.data.decoder_rows import decoder_only_features
 from instrux.data.packed import PackSettings
 from instrux.data.packed_manifest import PackedShard, PackedTask, PackManifest
-from instrux.data.packed_rows import RowLayout
+from instrux.data.packed_rows import RowLayout, model_features
 from instrux.data.vocabularies import VocabularySpec
 from instrux.models.t5 import T5Config
 from launch.train import train
@@ -72,6 +73,18 @@ def packed_rows(
     return rows
 
 
+def joined_rows(rows: np.ndarray, layout: RowLayout) -> np.ndarray:
+    """The same rows as one sequence each."""
+    features = decoder_only_features(model_features(rows))
+    joined = np.zeros(len(rows), layout.dtype)
+    joined["tokens"] = features["decoder_target_tokens"]
+    joined["segment_ids"] = features["decoder_segment_ids"]
+    joined["is_target"] = features["decoder_loss_weights"]
+    slots = rows["segment_tasks"].shape[1]
+    joined["segment_tasks"][:, :slots] = rows["segment_tasks"]
+    return joined
+
+
 def write_packed_set(
     data_dir: Path, pack: PackSettings = PACK, tasks: Sequence[str] = ("copy",)
 ) -> None:
@@ -80,7 +93,13 @@ def write_packed_set(
     folder.mkdir(parents=True)
     path = folder / "rows.array_record-00000-of-00001"
     writer = ArrayRecordWriter(str(path), "group_size:1")
-    for row in packed_rows(len(tasks), pack.inputs_length, pack.targets_length):
+    rows = packed_rows(len(tasks), pack.inputs_length, pack.targets_length)
+    if pack.joined:
+        layout = RowLayout(
+            pack.inputs_length, pack.targets_length, VOCAB_SIZE, len(tasks), joined=True
+        )
+        rows = joined_rows(rows, layout)
+    for row in rows:
         writer.write(row.tobytes())
     writer.close()
     content = path.read_bytes()
