@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", required=True, help="a SentencePiece model")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--peer_batch", type=int, default=32)
+    parser.add_argument("--examples", type=int, help="so many of the set, drawn; all")
     options = parsed(parser)
     examples = read_examples(options)
     rows = pack(
@@ -49,12 +50,15 @@ def main() -> None:
     chosen = np.random.default_rng(0).permutation(rows.max() + 1)[: options.batch]
     packed = [[examples[index] for index in np.flatnonzero(rows == row)] for row in chosen]
     report_positions(examples, int(rows.max()) + 1, options)
+    report_joined(examples, options)
     race_steps(packed, options)
 
 
 def read_examples(options: argparse.Namespace) -> list[Example]:
-    """Token ids of inputs and targets of all P3 rows, cut as `instrux pack` cuts, shuffled."""
+    """Token ids of inputs and targets of P3 rows, cut as `instrux pack` cuts, shuffled."""
     pairs = development_examples.load(options.data, "p3")
+    drawn = np.random.default_rng(1).permutation(len(pairs))[: options.examples]
+    pairs = [pairs[index] for index in drawn]
     tokenizer = Tokenizer(
         VocabularySpec.parse(options.vocabulary).load(), options.inputs, TARGETS, inputs_eos=False
     )
@@ -66,8 +70,7 @@ def read_examples(options: argparse.Namespace) -> list[Example]:
     ):
         tokens = block.tokens[end - length : end].astype(np.int32)
         examples.append((tokens[:inputs], tokens[inputs:]))
-    order = np.random.default_rng(1).permutation(len(examples))
-    return [examples[index] for index in order]
+    return examples
 
 
 def padded(examples: list[Example], size: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -97,6 +100,15 @@ def report_positions(examples: list[Example], rows: int, options: argparse.Names
         f"padded, {options.peer_batch} a batch: {tokens / peer:.1%}\n"
         f"positions an example, padded over packed: {peer / ours:.2f}"
     )
+
+
+def report_joined(examples: list[Example], options: argparse.Namespace) -> None:
+    """Prints how full rows of one sequence are, as a decoder-only model has them."""
+    lengths = np.array([len(inputs) + len(targets) for inputs, targets in examples])
+    room = options.inputs + TARGETS
+    rows = pack(lengths, np.zeros_like(lengths), inputs_length=room, targets_length=1)
+    count = int(rows.max()) + 1
+    print(f"packed joined: {count:,} rows, {lengths.sum() / (count * room):.1%}")
 
 
 def race_steps(rows: list[list[Example]], options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
     python adapters_on_eight_devices.py DATA_DIR OUT KIND BASE [KIND BASE ...]
 
-For every kind it makes three steps on one mesh and the next three, from the checkpoint, on another.
+For every kind it makes six steps on one mesh; low-rank factors the last three, from the checkpoint,
+on another.
 """
 
 import importlib.util
@@ -20,7 +21,10 @@ _SPEC.loader.exec_module(tests)
 if __name__ == "__main__":
     data_dir, out, *rest = sys.argv[1:]
     for kind, base in zip(rest[::2], rest[1::2], strict=True):
-        for steps, sizes in ((3, (2, 2, 2)), (6, (1, 4, 2))):
+        sessions = [(6, (2, 2, 2))]
+        if kind.endswith("lora"):
+            sessions = [(3, (2, 2, 2)), (6, (1, 4, 2))]
+        for steps, sizes in sessions:
             tests.tiny_run.train_tiny(
                 Path(out) / kind.replace(" ", "_"),
                 data_dir,

@@ -150,9 +150,11 @@ def test_eight_devices_train_save_and_resume_adapters_as_one(case_of, data_dir, 
         ours, others = losses_of(split), losses_of(alone)
         assert ours.keys() == others.keys()
         np.testing.assert_allclose([*ours.values()], [*others.values()], rtol=1e-5, err_msg=kind)
-        with opened(split) as reader, opened(alone) as base:
-            scores = [np.stack(each.rank(QUESTIONS, CHOICES)) for each in (reader, base)]
-        np.testing.assert_allclose(*scores, atol=1e-3, err_msg=kind)
+        saved = [foreign.StreamedParams(folder, 6) for folder in (split, alone)]
+        assert saved[0].shapes == saved[1].shapes
+        for name in saved[0].shapes:
+            both = [stored.read(name) for stored in saved]
+            np.testing.assert_allclose(*both, atol=2e-3, err_msg=f"{kind}, {name}")
 
 
 def test_what_does_not_fit_is_told(data_dir, tmp_path):
