@@ -124,9 +124,10 @@ def _merges_of_json(text: str, path: str) -> list[tuple[str, str]]:
         words, model = content["pre_tokenizer"], content["model"]
         splits = (words["type"], words.get("use_regex", True), words["add_prefix_space"])
         gpt_2s = splits == ("ByteLevel", True, False) and not content.get("normalizer")
-        pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-        if model["type"] != "BPE" or not all(len(pair) == 2 for pair in pairs):
+        if model["type"] != "BPE":
             raise ValueError
+        merges = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
+        pairs = [(left, right) for left, right in merges]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a tokenizer.json of byte pairs.") from error
     if not gpt_2s:

@@ -48,7 +48,7 @@ class RowLayout:
     @property
     def open_to(self) -> tuple[int, int]:
         """Positions of a row that inputs may take, and targets."""
-        return (self.row_length,) * 2 if self.joined else self.room
+        return (self.row_length, self.row_length) if self.joined else self.room
 
     def sizes(self, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What each example takes: inputs and targets, or both together and nothing.

@@ -104,6 +104,7 @@ class CachedDecoder:
         updated = []
         of_layers = zip(self._layers, caches, self._encoded, self._biases, strict=True)
         for layer, cache, encoded, bias in of_layers:
+            assert isinstance(bias, jax.Array)
             bias = jax.lax.dynamic_slice_in_dim(bias, index, 1, axis=2)
             attended, cache = _attend_to_targets(layer, x, cache, index=index, bias=bias, mask=mask)
             x = x + attended

@@ -1,7 +1,6 @@
 """Runs of soft prompts and low-rank factors: what is trained, saved, read, merged and refused."""
 
 import dataclasses
-import functools
 import importlib.util
 import json
 import os
@@ -20,8 +19,9 @@ from instrux.models import adapters
 from instrux.models.decoder_only import DecoderConfig
 from instrux.models.families import model_of
 from instrux.models.t5 import T5Config
-from instrux.training.checkpoints import load_run
+from instrux.training.checkpoints import load_run, save_run
 from instrux.training.optimizers import AdamW
+from instrux.training.run_folder import RunDescription
 from instrux.training.schedules import constant
 from launch import foreign, gin_config, reading
 from launch.adapters import PromptInit, prompt_tokens
@@ -47,42 +47,22 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-KINDS = ("t5 prompt", "decoder lora")
-
-
-def base_of(kind):
-    return T5_BASE if kind.startswith("t5") else DECODER_BASE
-
-
-def settings_of(kind, base):
-    """What a run of adapters beside a base is made with."""
-    changes = PROMPT if kind.endswith("prompt") else LORA
-    return {
-        "model": dataclasses.replace(base_of(kind), **changes),
-        "initial_checkpoint_path": str(base),
+@pytest.fixture(scope="module", params=["t5 prompt", "decoder lora"])
+def case(request, tmp_path_factory, data_dir):
+    """A base, and a run of six steps beside it."""
+    family, kind = request.param.split()
+    base = T5_BASE if family == "t5" else DECODER_BASE
+    config = dataclasses.replace(base, **(PROMPT if kind == "prompt" else LORA))
+    folder = tmp_path_factory.mktemp("runs")
+    tiny_run.train_tiny(folder / "base", data_dir, model=base, train_steps=1)
+    settings = {
+        "model": config,
+        "initial_checkpoint_path": str(folder / "base"),
         "optimizer": AdamW(),
         "learning_rate": constant(0.05),
     }
-
-
-@pytest.fixture(scope="module")
-def case_of(tmp_path_factory, data_dir):
-    """Makes a base, and a run of six steps beside it."""
-
-    @functools.cache
-    def make(kind):
-        folder = tmp_path_factory.mktemp("runs")
-        tiny_run.train_tiny(folder / "base", data_dir, model=base_of(kind), train_steps=1)
-        settings = settings_of(kind, folder / "base")
-        tiny_run.train_tiny(folder / "run", data_dir, train_steps=6, **settings)
-        return kind.split()[1], settings["model"], folder, settings
-
-    return make
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def case(request, case_of):
-    return case_of(request.param)
+    tiny_run.train_tiny(folder / "run", data_dir, train_steps=6, **settings)
+    return kind, config, folder, settings
 
 
 def losses_of(folder):
@@ -132,29 +112,39 @@ def test_a_run_is_read_with_its_base_and_merged_where_it_can_be(case, tmp_path):
         assert merged.generate(QUESTIONS) == answers
 
 
+def train_both(folder, data_dir, base, **settings):
+    """A prompt and factors together, beside a base of one layer."""
+    model = dataclasses.replace(DECODER_BASE, num_layers=1, **PROMPT, **LORA)
+    about = {"model": model, "optimizer": AdamW(), "learning_rate": constant(0.05)}
+    settings = {**about, "initial_checkpoint_path": str(base), "train_steps": 4, **settings}
+    tiny_run.train_tiny(folder, data_dir, **settings)
+
+
 @pytest.mark.slow
-def test_eight_devices_train_save_and_resume_adapters_as_one(case_of, data_dir, tmp_path):
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    arguments = [part for kind in KINDS for part in (kind, str(case_of(kind)[2] / "base"))]
+def test_eight_devices_train_save_and_resume_adapters_as_one(data_dir, tmp_path):
+    base = dataclasses.replace(DECODER_BASE, num_layers=1)
+    about = RunDescription.of(base, tiny_run.VOCABULARY, inputs_length=16, targets_length=8)
+    save_run(tmp_path / "base", about, model_of(base).init(jax.random.key(3)), step=0)
     script = Path(__file__).with_name("adapters_on_eight_devices.py")
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    folders = [str(folder) for folder in (tmp_path / "split", data_dir, tmp_path / "base")]
     done = subprocess.run(
-        [sys.executable, str(script), str(data_dir), str(tmp_path), *arguments],
+        [sys.executable, str(script), *folders],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for kind in KINDS:
-        alone, split = case_of(kind)[2] / "run", tmp_path / kind.replace(" ", "_")
-        ours, others = losses_of(split), losses_of(alone)
-        assert ours.keys() == others.keys()
-        np.testing.assert_allclose([*ours.values()], [*others.values()], rtol=1e-5, err_msg=kind)
-        saved = [foreign.StreamedParams(folder, 6) for folder in (split, alone)]
-        assert saved[0].shapes == saved[1].shapes
-        for name in saved[0].shapes:
-            both = [stored.read(name) for stored in saved]
-            np.testing.assert_allclose(*both, atol=2e-3, err_msg=f"{kind}, {name}")
+    train_both(tmp_path / "alone", data_dir, tmp_path / "base")
+    ours, others = (losses_of(tmp_path / name) for name in ("split", "alone"))
+    assert ours.keys() == others.keys() and others[4] < others[1]
+    np.testing.assert_allclose([*ours.values()], [*others.values()], rtol=1e-5)
+    saved = [foreign.StreamedParams(tmp_path / name, 4) for name in ("split", "alone")]
+    assert saved[0].shapes == saved[1].shapes and "prompt.embedding" in saved[0].shapes
+    for name in saved[0].shapes:
+        both = [stored.read(name) for stored in saved]
+        np.testing.assert_allclose(*both, atol=2e-3, err_msg=name)
 
 
 def test_what_does_not_fit_is_told(data_dir, tmp_path):
