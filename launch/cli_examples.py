@@ -24,14 +24,14 @@ class Examples:
 
 EXAMPLES: Mapping[str, Examples] = {
     "run": Examples(
-        "lexicon",
+        "reproducing",
         (
             ("instrux run quickstart.gin --gin.TRAIN_STEPS=4000", "the bundled recipe, for longer"),
             ("instrux run t0/t0_tiny.gin --gin.OUT=\"'/runs/t0'\"", "a shipped recipe, elsewhere"),
         ),
     ),
     "quickstart": Examples(
-        "lexicon", (("instrux quickstart --out first", "everything, into the folder first/"),)
+        "tutorial", (("instrux quickstart --out first", "everything, into the folder first/"),)
     ),
     "render": Examples(
         "rendering",
@@ -197,10 +197,14 @@ EXAMPLES: Mapping[str, Examples] = {
         ),
     ),
     "studio": Examples(
-        "labelling",
+        "studio",
         (
-            ("instrux studio label create --db study.db", "a study"),
-            ("instrux studio label --db study.db", "its pages, until Ctrl-C"),
+            (
+                "instrux studio --runs quickstart --data_dir quickstart/data",
+                "everything of a quickstart, until Ctrl-C",
+            ),
+            ("instrux studio label create --db study.db", "a study for labellers"),
+            ("instrux studio label --db study.db", "its pages alone"),
         ),
     ),
     "doctor": Examples(

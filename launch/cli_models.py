@@ -34,7 +34,10 @@ def _add_gin_stages(add: AddCommand) -> None:
         # `evaluate` takes --hf or --labels in its place.
         required = name != "evaluate"
         command.add_argument(
-            "--gin_file", action="append", required=required, help="may be repeated"
+            "--gin_file",
+            action="append",
+            required=required,
+            help="yours, or a shipped one such as runs/finetune.gin; may be repeated",
         )
         command.add_argument(
             "--gin_search_paths", default="", help="folders for gin files, comma-separated"
@@ -201,7 +204,9 @@ def _add_convert(add: AddCommand) -> None:
         "--base", help="from peft: the checkpoint they stand beside; to peft: its name on the hub"
     )
     convert.add_argument("--step", type=int, help="which of several checkpoints; the newest")
-    convert.add_argument("--dtype", default="float32", help="to hf or t5x: or bfloat16, float16")
+    convert.add_argument(
+        "--dtype", default="float32", help="to hf or t5x: float32, bfloat16, float16"
+    )
     convert.add_argument("--scanned", action="store_true", help="to t5x: as its scalable_t5 has it")
     convert.add_argument("--inputs_length", type=int, help="to instrux: of a row; 1024")
     convert.add_argument("--targets_length", type=int, help="to instrux: of a row; 256")

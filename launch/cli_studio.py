@@ -25,8 +25,9 @@ def add_commands(add: AddCommand) -> None:
         "label",
         help="people rate and rank the outputs of systems",
         description="Serves the label pages over a study; an ACTION prepares or reads a study.",
-        epilog="From nothing: create, import, labeller, then no action at all. Each action has its"
-        " own --help; docs/labelling.md tells the whole way.",
+        epilog="From nothing: create, import, labeller, then no action at all. Each action has its\n"
+        "own --help.\n\nmore: docs/labelling.md",
+        formatter_class=studio.formatter_class,
     )
     label.set_defaults(function=_serve)
     label.add_argument("--db", metavar="FILE", help="the study, one SQLite file")
@@ -76,8 +77,8 @@ def _add_studio_options(studio: argparse.ArgumentParser) -> None:
 
 
 def _add_address(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    command.add_argument("--port", type=int, default=8642, help="port; 0 for a free one (8642)")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    command.add_argument("--port", type=int, default=8642, help="0 for a free one")
     command.add_argument(
         "--public", action="store_true", help="allow a --host that other machines can reach"
     )
