@@ -5,7 +5,7 @@ A folder holds one msgpack file, `checkpoint`, whose tree is `{version, optimize
 the file. T5X's `t5` names its layers (`encoder/layers_3/…`) and joins the heads of a kernel. Its
 `scalable_t5` stacks the layers on axis 1 below a second `encoder` or `decoder`, keeps heads on an
 axis of their own, and has a table of relative positions in every layer. docs/checkpoints.md has
-the table of names.
+the table of names. What T5X saves through Orbax has the same names (`t5x_orbax`); it is only read.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ import numpy as np
 from flax import serialization
 
 from instrux.errors import InputError
+from instrux.interop import t5x_orbax
 from instrux.interop.msgpack_index import read_index
 from instrux.interop.parameters import (
     FLOAT_DTYPES,
@@ -61,7 +62,7 @@ SCANNED = Layout(scanned=True, split_heads=True)
 def is_checkpoint(path: Path) -> bool:
     """Whether a path looks like a T5X checkpoint: a folder of one or of several, or the old file."""
     if path.is_dir():
-        return (path / INDEX).is_file() or bool(_steps(path))
+        return _index_of(path) is not None or bool(_steps(path))
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -71,30 +72,39 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def find_index(path: Path) -> Path:
-    """Gives the msgpack file of a checkpoint.
+    """Gives the file that names the arrays of a checkpoint: T5X's own msgpack file, or Orbax's.
 
     Args:
-        path: that file, its folder, or a folder of `checkpoint_<step>`, of which the newest counts.
+        path: that file, the checkpoint's folder, or a folder of `checkpoint_<step>`, of which the newest counts.
 
     Raises:
         CheckpointFormatError: there is none.
     """
     if path.is_file():
         return path
-    if (path / INDEX).is_file():
-        return path / INDEX
+    if (index := _index_of(path)) is not None:
+        return index
     steps = _steps(path) if path.is_dir() else []
     if not steps:
         raise CheckpointFormatError(
             f"{path}: no T5X checkpoint here; name a folder `checkpoint_<step>` with a file"
             f" `{INDEX}` in it."
         )
-    return path / f"checkpoint_{max(steps)}" / INDEX
+    index = _index_of(path / f"checkpoint_{max(steps)}")
+    assert index is not None  # it counts as a step by having one
+    return index
+
+
+def _index_of(folder: Path) -> Path | None:
+    names = (INDEX, t5x_orbax.INDEX)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _steps(folder: Path) -> list[int]:
     matches = (
-        _STEP_FOLDER.fullmatch(path.name) for path in folder.iterdir() if (path / INDEX).is_file()
+        _STEP_FOLDER.fullmatch(path.name)
+        for path in folder.iterdir()
+        if _index_of(path) is not None
     )
     return [int(match[1]) for match in matches if match is not None]
 
@@ -118,9 +128,12 @@ class T5XCheckpoint(Weights):
             CheckpointFormatError: it is no T5X checkpoint, not a T5's, or not of `config`.
         """
         self.path = find_index(Path(path))
-        optimizer = _optimizer(self.path)
-        self._arrays = stored_arrays(optimizer["target"], self.path)
-        self.step = _step(optimizer, self.path)
+        if t5x_orbax.is_index(self.path):
+            self._arrays, self.step = t5x_orbax.read_arrays(self.path)
+        else:
+            optimizer = _optimizer(self.path)
+            self._arrays = stored_arrays(optimizer["target"], self.path)
+            self.step = _step(optimizer, self.path)
         self.layout = _layout(self._arrays)
         self._held: tuple[str, np.ndarray] | None = None
         derived = _derive_config(self._arrays, self.layout.scanned, self.path)

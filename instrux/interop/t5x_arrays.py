@@ -65,13 +65,15 @@ class ZarrArray:
 
     Attributes:
         name: its name in the checkpoint.
-        folder: the zarr folder.
+        folder: the zarr folder, or one of several arrays.
         shape: its shape.
+        store: tensorstore's description of where it is; None for the folder itself.
     """
 
     name: str
     folder: Path
     shape: tuple[int, ...]
+    store: Mapping[str, Any] | None = None
 
     def read(self, index: int | None = None, *, axis: int = 0) -> np.ndarray:
         """Reads it whole, or one index of an axis.
@@ -95,7 +97,7 @@ class ZarrArray:
     def _open(self) -> Any:
         spec = {
             "driver": "zarr",
-            "kvstore": {"driver": "file", "path": f"{self.folder}/"},
+            "kvstore": self.store or {"driver": "file", "path": f"{self.folder}/"},
             "fill_missing_data_reads": False,
         }
         stored = tensorstore.open(spec, open=True, read=True).result()
@@ -121,7 +123,9 @@ class ZarrArray:
                 f" {list(self.shape)} in the checkpoint's index; copy the checkpoint again."
             )
         dtype = _dtype(stored.dtype.name, f"{self.folder}: {self.name}")
-        largest = max(math.prod(stored.shape), math.prod(stored.chunk_layout.read_chunk.shape))
+        largest = max(
+            math.prod(stored.shape), math.prod(stored.chunk_layout.read_chunk.shape or ())
+        )
         _check_size(largest * dtype.itemsize, f"{self.folder}: {self.name}")
 
 
@@ -155,8 +159,8 @@ def stored_arrays(tree: Mapping[str, Any], file: Path) -> dict[str, StoredArray]
             found[name] = _inline(node, name, file)
         elif node is not None:
             raise CheckpointFormatError(
-                f"{file}: {name or 'the tree'} is {str(node)[:60]!r} and no array; a checkpoint"
-                " that T5X wrote through Orbax has to be saved in T5X's own format first."
+                f"{file}: {name or 'the tree'} is {str(node)[:60]!r} and no array; this is no"
+                " checkpoint of T5X's own format, nor one that it saved through Orbax."
             )
 
     visit(tree, "")

@@ -6,6 +6,7 @@ import jax
 import ml_dtypes
 import msgpack
 import numpy as np
+import orbax.checkpoint
 import pytest
 import tensorstore
 from flax import serialization
@@ -258,3 +259,50 @@ def test_mesh_tensorflow_checkpoints_and_empty_folders_are_told(tmp_path):
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-0"\n')
     with pytest.raises(CheckpointFormatError, match="Mesh TensorFlow"):
         T5XCheckpoint(tmp_path)
+
+
+@pytest.fixture
+def saved_by_orbax(tmp_path, written):
+    """A folder `checkpoint_7` as T5X saves it today: the same arrays, through Orbax itself."""
+    stored = T5XCheckpoint(written)._arrays
+    target = {}
+    for name, array in stored.items():
+        *folders, last = name.split("/")
+        node = target
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[last] = array.read()
+    tree = {"state": {"step": np.int32(7), "param_states": np.zeros(3)}, "target": target}
+    folder = tmp_path / "orbax" / "checkpoint_7"
+    with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder / "state", tree)
+    return folder
+
+
+def test_what_t5x_saves_through_orbax_is_read_to_the_bit(saved_by_orbax, held, assert_same):
+    for place in (saved_by_orbax, saved_by_orbax.parent):
+        assert t5x.is_checkpoint(place)
+        back = T5XCheckpoint(place)
+        assert (back.config, back.step) == (held.config, 7)
+        assert_same(held, back)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda state: (state / "_METADATA").write_text("{}"), "no index that Orbax would write"),
+        (lambda state: (state / "manifest.ocdbt").write_bytes(b"x"), "cannot be read"),
+        (lambda state: (state / "manifest.ocdbt").unlink(), "cannot be read"),
+        (
+            lambda state: (state / "_METADATA").write_text(
+                (state / "_METADATA").read_text().replace('"key": "wo"', '"key": "../../x"')
+            ),
+            "refused",
+        ),
+    ],
+)
+def test_damage_of_what_orbax_saved_is_told_in_one_line(saved_by_orbax, damage, told):
+    damage(saved_by_orbax / "state")
+    with pytest.raises(CheckpointFormatError, match=told) as error:
+        T5XCheckpoint(saved_by_orbax)
+    assert "\n" not in str(error.value)
