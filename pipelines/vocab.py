@@ -87,7 +87,8 @@ def vocab(
         seed: chooses the lines.
 
     Raises:
-        InputError: no rendered task has such a name, or the text does not do for the size.
+        InputError: no rendered task has such a name, the text does not do for the size, or the
+            folder cannot be written.
     """
     settings = _Settings(
         size=size,
@@ -114,20 +115,24 @@ def vocab(
         return VocabResult(path, VocabularySpec("sentencepiece", str(path)), skipped=True)
     if completed.completed_path.exists():
         tell(f"vocab {folder.name}: the text or the settings changed, training again")
-    completed.start()
-    lines = _chosen_lines(splits, settings)
-    model = _train(lines, settings)
-    written, digest = write_atomically(path, [model])
-    completed.complete(
-        Manifest(
-            stage="vocab",
-            settings=identity,
-            files=(FileRecord(path.name, written, digest, size),),
-            counts={"lines": len(lines), "characters": sum(map(len, lines))},
-            versions=library_versions("sentencepiece"),
-            arguments={"tasks": list(tasks), "data_dir": str(data_dir)},
+    try:
+        completed.start()
+        lines = _chosen_lines(splits, settings)
+        written, digest = write_atomically(path, [_train(lines, settings)])
+        completed.complete(
+            Manifest(
+                stage="vocab",
+                settings=identity,
+                files=(FileRecord(path.name, written, digest, size),),
+                counts={"lines": len(lines), "characters": sum(map(len, lines))},
+                versions=library_versions("sentencepiece"),
+                arguments={"tasks": list(tasks), "data_dir": str(data_dir)},
+            )
         )
-    )
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be used ({error.strerror or error})"
+        ) from error
     tell(f"vocab {folder.name}: {size:,} pieces from {len(lines):,} lines")
     return VocabResult(path, VocabularySpec("sentencepiece", str(path)), skipped=False)
 

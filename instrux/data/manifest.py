@@ -23,6 +23,7 @@ from instrux.data.files import (
     write_json_atomically,
 )
 from instrux.data.seal import seal_holds, sealed
+from instrux.data.typed_json import require_types
 from instrux.errors import InputError
 
 __all__ = [
@@ -89,10 +90,17 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Manifest":
-        """From the plain data of `to_json`."""
+        """From the plain data of `to_json`.
+
+        Raises:
+            TypeError, KeyError, AttributeError: it is something else.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         fields = {key: item for key, item in value.items() if key in known}
-        return cls(**{**fields, "files": tuple(FileRecord(**file) for file in value["files"])})
+        files = tuple(FileRecord(**file) for file in value["files"])
+        manifest = cls(**{**fields, "files": files})
+        require_types(manifest)
+        return manifest
 
 
 class CompletedFolder:
@@ -179,9 +187,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         if seal_holds(content) is False:
             raise ValueError("a byte of it changed")
         return Manifest.from_json(content)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such manifest; run the stage that writes it.") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: not a manifest, or damaged; delete it and run the stage again."
         ) from error

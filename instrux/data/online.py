@@ -106,16 +106,25 @@ class SeqioBatches(Iterator[dict[str, np.ndarray]]):
         size = batch_size // process_count
         self._part = slice(process_index * size, (process_index + 1) * size)
         self._pack = pack
+        self._mixture = mixture
         dataset = _dataset(mixture, split, lengths, seed, pack=pack, use_cached=use_cached)
         dataset = dataset.batch(batch_size, drop_remainder=True).skip(start_step)
         self._batches = dataset.prefetch(2).as_numpy_iterator()
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Gives the next batch."""
+        import tensorflow as tf
+
+        errors = tf.errors
         try:
             batch = next(self._batches)
         except StopIteration:
             raise InputError("the mixture gives no example; is one of its tasks empty?") from None
+        except (errors.DataLossError, errors.NotFoundError, errors.InvalidArgumentError) as error:
+            raise InputError(
+                f"{self._mixture}: its examples cannot be read ({str(error).splitlines()[0]}); "
+                "`instrux verify` tells which file of a cache is damaged, `instrux cache` makes it again"
+            ) from error
         batch = {name: np.asarray(value[self._part], np.int32) for name, value in batch.items()}
         return batch if self._pack else _as_one_segment(batch)
 

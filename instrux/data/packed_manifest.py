@@ -13,6 +13,7 @@ from instrux.data.excluded import read_excluded
 from instrux.data.left_out import LeftOutTask
 from instrux.data.packed_rows import RowLayout
 from instrux.data.seal import seal_holds, sealed
+from instrux.data.typed_json import require_types
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 
@@ -271,9 +272,28 @@ class PackManifest:
             content["tasks"] = tuple(PackedTask(**task) for task in content["tasks"])
             content["left_out"] = tuple(LeftOutTask(**task) for task in content.get("left_out", ()))
             content["shards"] = tuple(PackedShard(**shard) for shard in content["shards"])
-            return cls(**content)
-        except (KeyError, TypeError, AttributeError) as error:
+            manifest = cls(**content)
+            require_types(manifest)
+            manifest._require_sense()
+            return manifest
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a manifest of a packed dataset: {error!r}") from error
+
+    def _require_sense(self) -> None:
+        """Raises a ValueError if no packed dataset can be so."""
+        lengths = [self.settings[name] for name in ("inputs_length", "targets_length")]
+        sizes = [*lengths, self.vocab_size, len(self.tasks)]
+        if not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
+            raise ValueError(f"its lengths, vocabulary and tasks are {sizes}")
+        vocabulary = self.settings["vocabulary"]
+        if not isinstance(vocabulary["digest"], str) or not isinstance(
+            vocabulary["extra_ids"], int
+        ):
+            raise ValueError(f"its vocabulary is {vocabulary}")
+        if any(shard.rows < 0 or Path(shard.name).name != shard.name for shard in self.shards):
+            raise ValueError("a shard has less than no row, or a name that is none")
+        if sum(shard.rows for shard in self.shards) != self.rows:
+            raise ValueError("its shards have other rows than it says")
 
 
 def read_manifest(folder: str | Path) -> PackManifest:

@@ -4,19 +4,25 @@ import pytest
 
 from instrux.errors import InputError
 from instrux.training.checkpoints import load_run
-from tests.faults.harness import damage, hostile, trials
+from tests.faults.harness import damage, disturbed, fuzz, hostile, stages, trials
 from tests.faults.harness.__main__ import table
 from tests.faults.harness.trials import Kind, Outcome, Result, WrongError
 
 ROUNDS = 8
-QUICK = [*damage.kinds(), *hostile.kinds()]
+OFTEN = [
+    kind
+    for kind in (*damage.kinds(), *fuzz.kinds(), *hostile.kinds())
+    if "trained on" not in kind.name  # each trial takes a second or two
+]
+STAGES = [kind for kind in disturbed.kinds() if not kind.costly]
+QUICK = [(kind, ROUNDS) for kind in OFTEN] + [(kind, 6) for kind in STAGES]
 
 
-@pytest.mark.parametrize("kind", QUICK, ids=lambda kind: kind.name)
-def test_a_seeded_round_finds_no_fault(kind, monkeypatch):
+@pytest.mark.parametrize(("kind", "rounds"), QUICK, ids=lambda each: getattr(each, "name", ""))
+def test_a_seeded_round_finds_no_fault(kind, rounds, monkeypatch):
     monkeypatch.setenv("INSTRUX_CACHE", "")  # the trials set their own; this brings it back
     monkeypatch.setenv(trials.CANARY, "")
-    results = [trials.run(kind, seed) for seed in range(ROUNDS)]
+    results = [trials.run(kind, seed) for seed in range(rounds)]
     assert [r for r in results if r.outcome is Outcome.FAULT] == []
 
 
@@ -80,3 +86,21 @@ def test_changed_parameters_of_a_model_alone_are_refused(tmp_path):
         checkpointer.save(item, params, force=True)
     with pytest.raises(InputError, match="is not what was saved"):
         load_run(tmp_path)
+
+
+def test_training_on_a_damaged_cache_is_told(tmp_path):
+    damage.make_cached(tmp_path)
+    path = sorted(tmp_path.glob("cache/*/*.tfrecord-*"))[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="harness_numbers: its examples cannot be read") as error:
+        damage.train_on_cache(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_vocabulary_that_cannot_be_written_is_told(tmp_path):
+    damage.make_rendered(tmp_path)
+    (tmp_path / "vocab").write_text("a file where a folder should be")
+    with pytest.raises(InputError, match=r"vocab.*cannot be used"):
+        stages.by_name("vocab").run(tmp_path, ())

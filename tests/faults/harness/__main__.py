@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from tests.faults.harness import damage, disturbed, hostile, trials
+from tests.faults.harness import damage, disturbed, fuzz, hostile, trials
 from tests.faults.harness.trials import Kind, Outcome, Result
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
@@ -39,7 +39,7 @@ def main() -> None:
 
 def every_kind() -> list[Kind]:
     """All kinds of faults, in the order of the table."""
-    return [*damage.kinds(), *hostile.kinds(), *disturbed.kinds()]
+    return [*damage.kinds(), *fuzz.kinds(), *hostile.kinds(), *disturbed.kinds()]
 
 
 def _rounds(kind: Kind, options: argparse.Namespace) -> list[Result]:

@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from instrux.data import registration
+from instrux.data.artefact_checks import problems_of
+from instrux.data.artefacts import find_artefacts
+from instrux.data.online import SeqioSource
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.rendered import RenderedSplit
 from instrux.data.sources import JsonLinesSource
 from instrux.data.vocabularies import VocabularySpec
+from instrux.errors import InputError
 from instrux.interop.parameters import Weights, parameters
 from instrux.interop.safetensors_files import SafetensorsWriter, stored_tensors
 from instrux.interop.t5x import T5XCheckpoint, write_checkpoint
@@ -121,7 +126,9 @@ def _same_leaf(one: Any, other: Any) -> bool:
 
 def _task(folder: Path) -> PromptedTask:
     rows = folder / "rows.jsonl"
-    rows.write_text("".join(json.dumps({"n": n, "text": f"row {n} ü"}) + "\n" for n in range(80)))
+    if not rows.exists():
+        lines = [json.dumps({"n": n, "text": f"row {n} ü"}) + "\n" for n in range(80)]
+        rows.write_text("".join(lines))
     return PromptedTask(
         TASK,
         JsonLinesSource("harness", None, {"train": str(rows)}),
@@ -165,6 +172,49 @@ def read_packed(folder: Path) -> Any:
     """Reads all rows of a packed set, and what its manifest says."""
     data = PackedDataset(packed_settings().folder(folder))
     return [json.loads(data.manifest.to_json()), data.rows(np.arange(len(data)))]
+
+
+def make_cached(folder: Path) -> None:
+    """Renders, and caches what was rendered as SeqIO does."""
+    make_rendered(folder)
+    cached(folder)
+
+
+def cached(folder: Path, beam_args: Sequence[str] = ()) -> None:
+    """Caches what was rendered in a folder."""
+    import seqio
+
+    from pipelines.cache import cache
+
+    if TASK not in seqio.TaskRegistry.names():
+        vocabulary = BYTES.to_seqio()
+        features = {
+            "inputs": seqio.Feature(vocabulary, add_eos=False),
+            "targets": seqio.Feature(vocabulary, add_eos=True),
+        }
+        registration.add_prompted_task(_task(folder), output_features=features, score_eval=False)
+    cache(tasks=[TASK], data_dir=folder, beam_args=beam_args)
+
+
+def verified_cache(folder: Path) -> Any:
+    """What `instrux verify` says of a cache."""
+    for artefact in find_artefacts(folder / "cache"):
+        for problem in problems_of(artefact):
+            raise InputError(str(problem))
+    return [path.read_bytes() for path in sorted((folder / "cache").rglob("*.tfrecord-*"))]
+
+
+def train_on_cache(folder: Path) -> Any:
+    """Reads some batches from a cache, as training on a SeqIO task does."""
+    import seqio
+
+    source = SeqioSource(TASK, "train", {"inputs": 32, "targets": 8}, use_cached=True)
+    seqio.set_global_cache_dirs([str(folder / "cache")])
+    try:
+        batches = source.batches(8, seed=0)
+        return [next(batches) for _ in range(12)]
+    finally:
+        seqio.set_global_cache_dirs([])
 
 
 # --- Checkpoints -----------------------------------------------------------------------------------
@@ -345,6 +395,17 @@ FORMATS = [
     Format("manifest of a rendered split", make_rendered, "rendered/*/manifest.*", read_rendered),
     Format("ArrayRecord of a packed set", make_packed, "packed/*/rows.*", read_packed),
     Format("manifest of a packed set", make_packed, "packed/*/manifest.json", read_packed),
+    Format(
+        "TFRecord of a SeqIO cache, verified", make_cached, "cache/*/*.tfrecord-*", verified_cache
+    ),
+    Format(
+        "TFRecord of a SeqIO cache, trained on",
+        make_cached,
+        "cache/*/*.tfrecord-*",
+        train_on_cache,
+        checksum=False,
+    ),
+    Format("JSON of a SeqIO cache, verified", make_cached, "cache/*/*.json", verified_cache),
     Format("checkpoint of a run (Orbax)", make_checkpoint, "checkpoints/*/**/*", read_checkpoint),
     Format(
         "checkpoint of a model alone (Orbax)",

@@ -1,86 +1,94 @@
-"""Jobs that are disturbed: killed, short of disk, refused by the file system, robbed of a worker."""
+"""Stages that are disturbed: killed, short of disk, refused by the file system, robbed of a worker."""
 
+import functools
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from instrux.data.packed import PackedDataset
-from instrux.data.rendered import RenderedSplit
+from instrux.data.artefact_checks import problems_of
+from instrux.data.artefacts import find_artefacts
 from instrux.errors import InputError
-from pipelines.pack import pack
-from pipelines.render import render
 from tests.faults.harness import damage
+from tests.faults.harness.stages import STAGES, Stage, by_name, sound
 from tests.faults.harness.trials import Kind, Outcome, WrongError
 
 ROOT = Path(__file__).resolve().parents[3]
 SAID = "said.txt"
-PROGRAM = """
-import sys
-from pathlib import Path
-from instrux.data.prompted_task import PromptedTask
-from tests.faults.harness import damage
-folder = Path(sys.argv[1])
-print("ready", flush=True)
-damage.render(tasks=[damage._task(folder)], data_dir=folder, num_shards=2, beam_args=sys.argv[2:])
-damage.pack(damage.packed_settings(), data_dir=folder, rates={damage.TASK: 1.0}, beam_args=sys.argv[2:])
-"""
+LOST = "a worker process of the job was killed (SIGKILL)"
+QUICK = [stage for stage in STAGES if not stage.costly]
+COSTLY = [stage for stage in STAGES if stage.costly]
+ON_BEAM = [by_name(name) for name in ("render", "cache", "pack", "audit")]
 
 
-def _look(folder: Path) -> Outcome:
+def _look(stage: Stage, folder: Path) -> Outcome:
     """What looks complete must be right."""
-    _, rendered = damage._sound(damage.FORMATS[0])
-    _, packed = damage._sound(damage.FORMATS[2])
-    outcome = Outcome.REFUSED
-    if RenderedSplit(folder, damage.TASK, "train").exists():
-        if damage.read_rendered(folder)[1] != rendered[1]:
-            raise WrongError("a rendered split that looks complete is another one")
-        outcome = Outcome.HELD
+    if stage.name == "train":
+        return Outcome.HELD  # what it wrote grows as it goes; `_again` holds it to its end
     try:
-        rows = PackedDataset(damage.packed_settings().folder(folder)).rows
+        artefacts = [a for a in find_artefacts(folder / stage.output) if a.complete]
+        if not artefacts or any(True for each in artefacts for _ in problems_of(each)):
+            return Outcome.REFUSED
+        made = stage.made(folder)
     except InputError:
-        return outcome
-    if not damage.same(rows(range(len(packed[1]))), packed[1]):  # type: ignore[arg-type]
-        raise WrongError("a packed set that looks complete is another one")
+        return Outcome.REFUSED  # nothing, or nothing that can be read
+    if not damage.same(made, stage.undisturbed()):
+        raise WrongError(f"what {stage.name} made looks complete and is something else")
     return Outcome.HELD
 
 
-def _again(folder: Path) -> None:
-    render(tasks=[damage._task(folder)], data_dir=folder, num_shards=2)
-    pack(damage.packed_settings(), data_dir=folder, rates={damage.TASK: 1.0})
-    if _look(folder) is not Outcome.HELD:
-        raise WrongError("the next run did not complete")
+def _again(stage: Stage, folder: Path) -> None:
+    try:
+        stage.run(folder, ())
+        made = stage.made(folder)
+    except InputError as error:
+        raise WrongError(f"the next run of {stage.name} did not complete: {error}") from error
+    if not damage.same(made, stage.undisturbed()):
+        raise WrongError(f"the next run of {stage.name} gave something else")
 
 
-def _started(folder: Path, *beam_args: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), *beam_args],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=(folder / SAID).open("wb"),
-        text=True,
-    )
+def _started(stage: Stage, folder: Path, *beam_args: str) -> subprocess.Popen[str]:
+    with (folder / SAID).open("wb") as said:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.faults.harness.stages",
+                stage.name,
+                str(folder),
+                *beam_args,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
     assert process.stdout is not None
     process.stdout.readline()
     return process
 
 
-def job_killed(draw: random.Random, folder: Path) -> Outcome:
-    """Kills render and pack at a random moment, and runs them again."""
-    process = _started(folder)
-    try:
-        process.wait(draw.random() * 1.5)
-    except subprocess.TimeoutExpired:
-        process.send_signal(draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-        process.wait()
-    outcome = _look(folder)
-    _again(folder)
+def killed(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcome:
+    """Kills a stage at a random moment, once or twice, and runs it again."""
+    stage = draw.choice(stages)
+    stage.prepare(folder)
+    longest = 12 if stage.costly else 3
+    for _ in range(draw.randint(1, 2)):
+        process = _started(stage, folder)
+        try:
+            process.wait(draw.random() * longest)
+        except subprocess.TimeoutExpired:
+            process.send_signal(draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+            process.wait()
+    outcome = _look(stage, folder)
+    _again(stage, folder)
     return outcome
 
 
@@ -95,9 +103,11 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def worker_killed(draw: random.Random, folder: Path) -> Outcome:
+def worker_killed(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcome:
     """Kills one of two worker processes; the job may fail and say why, or go on."""
-    process = _started(folder, "--direct_num_workers=2")
+    stage = draw.choice(stages)
+    stage.prepare(folder)
+    process = _started(stage, folder, "--direct_num_workers=2")
     deadline = time.monotonic() + 200
     try:
         while not (workers := _children(process.pid)) and process.poll() is None:
@@ -110,69 +120,86 @@ def worker_killed(draw: random.Random, folder: Path) -> Outcome:
         process.wait(deadline - time.monotonic())
     except subprocess.TimeoutExpired:
         process.kill()
-        raise WrongError("the job hung when it lost a worker") from None
+        raise WrongError(f"{stage.name} hung when it lost a worker") from None
     finally:
         process.kill()
         process.wait()
     said = (folder / SAID).read_text()
-    if process.returncode and "a worker process of the job was killed (SIGKILL)" not in said:
-        raise WrongError(f"the job lost a worker and said: {said[-300:]}")
-    outcome = _look(folder)
-    _again(folder)
+    if process.returncode and LOST not in said:
+        raise WrongError(f"{stage.name} lost a worker and said: {said[-300:]}")
+    outcome = Outcome.REFUSED if process.returncode else _look(stage, folder)
+    _again(stage, folder)
     return outcome
 
 
-def disk_full(draw: random.Random, folder: Path) -> Outcome:
+def disk_full(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcome:
     """Lets no file grow beyond some size (EFBIG, as a full disk at a random place)."""
-    task = damage._task(folder)
+    stage = draw.choice(stages)
+    stage.prepare(folder)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (draw.randrange(1, 12_000), hard))
     try:
-        render(tasks=[task], data_dir=folder, num_shards=2)
-        pack(damage.packed_settings(), data_dir=folder, rates={damage.TASK: 1.0})
+        stage.run(folder, ())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        _look(folder)
-        _again(folder)
+        _look(stage, folder)
+        _again(stage, folder)
     return Outcome.HELD
 
 
-def no_permission(draw: random.Random, folder: Path) -> Outcome:
-    """Writes where nobody may: /proc, /sys, a file in the place of a folder."""
-    damage._task(folder)
-    (folder / "file").write_text("")
-    place = draw.choice([Path("/proc/instrux"), Path("/sys/instrux"), folder / "file" / "data"])
-    what: Callable[[], object] = draw.choice(
+def no_permission(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcome:
+    """Has a stage write where nobody may: a file, or a link to /proc or /sys, in its folder's place.
+
+    Root ignores the modes of files, so that these stand for a folder without permission.
+    """
+    stage = draw.choice(stages)
+    stage.prepare(folder)
+    place = folder / stage.output
+    if place.exists():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draw.choice(
         [
-            lambda: render(tasks=[damage._task(folder)], data_dir=place),
-            lambda: damage.make_parameters(place / "run"),
-            lambda: pack(
-                damage.packed_settings(), data_dir=_with_rendered(folder), rates={damage.TASK: 1.0}
-            ),
+            lambda: place.write_text(""),
+            lambda: place.symlink_to("/proc"),
+            lambda: place.symlink_to("/sys/kernel"),
         ]
-    )
-    what()
-    raise WrongError(f"{place} was written to")
-
-
-def _with_rendered(folder: Path) -> Path:
-    """A rendered split beside which no packed set can be made."""
-    damage.make_rendered(folder)
-    (folder / "packed").write_text("")
-    return folder
+    )()
+    stage.run(folder, ())
+    raise WrongError(f"{stage.name} wrote into {place}")
 
 
 def kinds() -> list[Kind]:
     """Every kind of disturbance."""
-    places = ("/proc/instrux", "/sys/instrux")
+    train = [by_name("train")]
+    after = [stage for stage in COSTLY if stage not in train]
+    data = [stage for stage in QUICK if stage.name != "convert"]
     return [
-        Kind("Disturbed jobs", "render and pack killed", job_killed, costly=True),
-        Kind("Disturbed jobs", "one of two workers killed", worker_killed, costly=True),
-        Kind(
-            "Disturbed jobs",
-            "files that cannot grow (full disk)",
-            disk_full,
-            (damage.TASK, "rows.array_record"),
-        ),
-        Kind("Disturbed jobs", "places that cannot be written", no_permission, places),
+        _kind("render, cache, pack, audit, vocab, export killed", killed, data, costly=True),
+        _kind("training killed", killed, train, costly=True),
+        _kind("evaluation and report killed", killed, after, costly=True),
+        _kind("one of two workers killed", worker_killed, ON_BEAM, costly=True),
+        _kind("full disk, stages on data", disk_full, QUICK),
+        _kind("full disk, training, evaluation, report", disk_full, COSTLY, costly=True),
+        _kind("no permission, stages on data", no_permission, QUICK),
+        _kind("no permission, training, evaluation, report", no_permission, COSTLY, costly=True),
     ]
+
+
+def _kind(
+    name: str,
+    attempt: Callable[[Sequence[Stage], random.Random, Path], Outcome],
+    stages: Sequence[Stage],
+    *,
+    costly: bool = False,
+) -> Kind:
+    # What a refusal may name in place of the folder: files in the scratch folders of libraries.
+    names = (damage.TASK, "rows.array_record", "/proc", "/sys/kernel")
+    return Kind(
+        "Disturbed jobs",
+        name,
+        functools.partial(attempt, stages),
+        names,
+        costly=costly,
+        prepare=functools.partial(sound, stages),
+    )
