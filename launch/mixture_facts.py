@@ -171,8 +171,8 @@ def _task(
 def _declared(name: str) -> dict[str, Any]:
     from instrux.data import registration
     from instrux.errors import InputError
+    from tasks.licences import licence
     from tasks.t0_defects import defects_of_task, is_mended
-    from tasks.t0_hub import licence
 
     try:
         task = registration.prompted_task(name)

@@ -20,7 +20,7 @@ from instrux.errors import InputError
 from instrux.evaluation.results import FILE_NAME, EvaluationResults, read_results
 from instrux.interop.parameters import parameters
 from instrux.models.families import ModelConfig, family_of
-from tasks.t0_hub import licence
+from tasks.licences import licence
 
 UNKNOWN = "unknown"
 _PIPELINES = {"t5": "text2text-generation"}

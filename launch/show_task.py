@@ -38,7 +38,7 @@ def task_facts(name: str) -> dict[str, Any]:
 
     from instrux.data import registration
     from instrux.data.task_names import SCORE_EVAL_SUFFIX
-    from tasks.t0_hub import licence
+    from tasks.licences import licence
 
     declared = registration.prompted_task(name)
     # Exemplars are rows, which are not looked at here.
