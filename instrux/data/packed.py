@@ -15,7 +15,13 @@ import numpy as np
 
 from instrux.data.decoder_rows import joined_features
 from instrux.data.files import size_and_digest
-from instrux.data.packed_manifest import PackedShard, PackManifest, PackSettings, read_manifest
+from instrux.data.packed_manifest import (
+    MANIFEST_NAME,
+    PackedShard,
+    PackManifest,
+    PackSettings,
+    read_manifest,
+)
 from instrux.data.packed_rows import model_features, rows_from_records
 from instrux.data.sampling import permuted
 from instrux.data.vocabularies import VocabularySpec
@@ -49,6 +55,12 @@ class PackedDataset:
         """
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
+        try:
+            self.manifest.require_readable()
+        except ValueError as error:
+            raise InputError(
+                f"{self.folder / MANIFEST_NAME}: cannot be read ({error}); run `instrux pack` again"
+            ) from error
         self._check_sizes()
         if verify is None:
             verify = sum(shard.size for shard in self.manifest.shards) <= _VERIFY_UP_TO_BYTES

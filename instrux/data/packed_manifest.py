@@ -274,21 +274,22 @@ class PackManifest:
             content["shards"] = tuple(PackedShard(**shard) for shard in content["shards"])
             manifest = cls(**content)
             require_types(manifest)
-            manifest._require_sense()
             return manifest
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a manifest of a packed dataset: {error!r}") from error
 
-    def _require_sense(self) -> None:
-        """Raises a ValueError if no packed dataset can be so."""
-        lengths = [self.settings[name] for name in ("inputs_length", "targets_length")]
+    def require_readable(self) -> None:
+        """Checks what reading the rows relies on.
+
+        Raises:
+            ValueError: no packed dataset can be so.
+        """
+        lengths = [self.settings.get(name) for name in ("inputs_length", "targets_length")]
         sizes = [*lengths, self.vocab_size, len(self.tasks)]
         if not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
             raise ValueError(f"its lengths, vocabulary and tasks are {sizes}")
-        vocabulary = self.settings["vocabulary"]
-        if not isinstance(vocabulary["digest"], str) or not isinstance(
-            vocabulary["extra_ids"], int
-        ):
+        vocabulary = self.settings.get("vocabulary")
+        if not isinstance(vocabulary, dict) or not {"digest", "extra_ids"} <= set(vocabulary):
             raise ValueError(f"its vocabulary is {vocabulary}")
         if any(shard.rows < 0 or Path(shard.name).name != shard.name for shard in self.shards):
             raise ValueError("a shard has less than no row, or a name that is none")
