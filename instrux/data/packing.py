@@ -171,20 +171,25 @@ class _Stock:
         insort(lengths, inputs)
         self.largest[inputs:end, self.room[1] - targets] = inputs
 
-    def smallest_tied(self, inputs: int, targets: int, score: tuple[float, float]) -> int:
-        """Gives the smallest inputs left with these targets that score as `inputs` do.
+    def smallest_tied(
+        self, inputs: np.ndarray, targets: np.ndarray, score: tuple[float, float]
+    ) -> tuple[int, int]:
+        """Gives the size with the fewest inputs, then targets, of all that score the same.
 
         Args:
-            inputs: inputs of a size that is left.
-            targets: its targets.
+            inputs: inputs of sizes that are left and score the same, the largest of their targets.
+            targets: their targets.
             score: what one token of inputs and of targets scores.
         """
-        lengths = self._inputs_of[targets]
-        place = bisect_left(lengths, inputs)
-        top = inputs * score[0] + targets * score[1]
-        while place and lengths[place - 1] * score[0] + targets * score[1] == top:
-            place -= 1
-        return lengths[place]
+        found = []
+        for largest, target in zip(map(int, inputs), map(int, targets), strict=True):
+            lengths = self._inputs_of[target]
+            place = bisect_left(lengths, largest)
+            top = largest * score[0] + target * score[1]
+            while place and lengths[place - 1] * score[0] + target * score[1] == top:
+                place -= 1
+            found.append((lengths[place], target))
+        return min(found)
 
 
 def _check(lengths: np.ndarray, low: int, high: int, name: str) -> None:
@@ -211,9 +216,7 @@ def _fullest_row(stock: _Stock) -> dict[int, int]:
     least_empty = math.inf
     for up, down in _TILTS:
         often, room = _fill(stock, (weights[0] * up, weights[1] * down))
-        empty = sum(
-            w * left / full for w, left, full in zip(weights, room, stock.room, strict=True)
-        )
+        empty = weights[0] * room[0] / stock.room[0] + weights[1] * room[1] / stock.room[1]
         if empty < least_empty:
             fullest, least_empty = often, empty
         if empty < _FULL_ENOUGH:
@@ -233,61 +236,36 @@ def _fill(stock: _Stock, weights: tuple[float, float]) -> tuple[dict[int, int], 
     """
     inputs_full, targets_full = stock.room
     inputs_room, targets_room = stock.room
+    inputs_square, targets_square = inputs_full**2, targets_full**2
     often: dict[int, int] = {}
     hidden: list[tuple[int, int]] = []
     while targets_room:  # every example has a target
-        found = _best_size(
-            stock,
-            (inputs_room, targets_room),
-            (
-                weights[0] * inputs_room / inputs_full**2,
-                weights[1] * targets_room / targets_full**2,
-            ),
-        )
-        if found is None:
+        # What one token of inputs and of targets scores.
+        score = weights[0] * inputs_room / inputs_square, weights[1] * targets_room / targets_square
+        first = targets_full - targets_room
+        column = stock.largest[inputs_room, first:]
+        scores = column * (score[0] or _LEAST_WEIGHT)
+        scores += stock.targets[first:] * score[1]
+        best = int(scores.argmax())
+        largest = column.item(best)
+        if largest == _NONE:
             break
-        inputs, targets = found
+        # With more targets a size that scores the same has fewer inputs: the first one it is.
+        inputs, targets = int(largest), targets_room - best
+        lost = _TIE_SHARE * (score[0] * inputs_room + score[1] * targets_room)
+        if score[1] < lost or (inputs_room and score[0] < lost):
+            tied = np.flatnonzero(scores == scores[best])
+            inputs, targets = stock.smallest_tied(column[tied], targets_room - tied, score)
         size = inputs * (targets_full + 1) + targets
         often[size] = often.get(size, 0) + 1
         inputs_room -= inputs
         targets_room -= targets
-        fits_again = inputs <= inputs_room and targets <= targets_room
-        if fits_again and often[size] == stock.counts[size]:
+        if inputs <= inputs_room and targets <= targets_room and often[size] == stock.counts[size]:
             stock.hide(inputs, targets)
             hidden.append((inputs, targets))
     for inputs, targets in hidden:
         stock.show(inputs, targets)
     return often, (inputs_room, targets_room)
-
-
-def _best_size(
-    stock: _Stock, room: tuple[int, int], score: tuple[float, float]
-) -> tuple[int, int] | None:
-    """Gives inputs and targets of the size that fits and scores most; None if none fits.
-
-    Of several that score the same it is the one with the fewest inputs, then targets.
-
-    Args:
-        stock: what is left.
-        room: positions left in the row.
-        score: what one token of inputs and of targets scores.
-    """
-    first = stock.room[1] - room[1]
-    inputs = stock.largest[room[0], first:]
-    scores = inputs * (score[0] or _LEAST_WEIGHT)
-    scores += stock.targets[first:] * score[1]
-    best = int(scores.argmax())
-    largest = inputs.item(best)
-    if largest == _NONE:
-        return None
-    lost = _TIE_SHARE * (score[0] * room[0] + score[1] * room[1])
-    if score[1] < lost or (room[0] and score[0] < lost):
-        return min(
-            (stock.smallest_tied(int(inputs[tied]), room[1] - tied, score), room[1] - tied)
-            for tied in np.flatnonzero(scores == scores[best]).tolist()
-        )
-    # With more targets a size that scores the same has fewer inputs: the first one it is.
-    return int(largest), room[1] - best
 
 
 def _rows_of_examples(sizes: np.ndarray, patterns: list[_Pattern]) -> np.ndarray:
