@@ -17,7 +17,7 @@ from instrux.data.sources_base import SourceError
 from instrux.progress import Progress
 from pipelines.failed_sources import FailedSource
 
-_BYTES_IN_MEMORY = 64 << 20  # between stages of a plan, on a runner that keeps them in memory
+_BYTES_IN_MEMORY = 16 << 20  # between stages of a plan, on a runner that keeps them in memory
 
 
 @dataclasses.dataclass

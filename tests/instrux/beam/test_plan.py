@@ -44,6 +44,8 @@ def test_jobs_over_the_same_rows_share_their_units(jobs, reader):
     assert names(plan) == ["long_a", "long_b", "long_c", "short_a", "short_b", "short_c"]
     assert [unit.jobs for unit in plan.units] == [(0, 1, 2), (3, 4, 5)]
     assert plan.renders == 3 * 110
+    read = sum(len(json.dumps({"x": n})) + 1 for n in (*range(100), *range(10)))
+    assert plan.bytes == 3 * read + 150 * plan.renders
 
 
 def test_a_bound_on_memory_spreads_templates_over_plans(jobs, reader):
