@@ -96,10 +96,12 @@ def _headline(groups: Sequence[GroupVerdict]) -> str:
         words = {GAIN: "worked", LOSS: "did harm", UNCLEAR: "made no difference that can be shown"}
     else:
         subject = "The instruction-tuned model" if tuned else subject
+        by_chance = all(group.comparison.baseline_name == "chance" for group in groups)
+        baseline = "chance" if by_chance else "what no understanding gets"
         words = {
-            GAIN: "does better than chance",
-            LOSS: "does worse than chance",
-            UNCLEAR: "is not shown to do better than chance",
+            GAIN: f"does better than {baseline}",
+            LOSS: f"does worse than {baseline}",
+            UNCLEAR: f"is not shown to do better than {baseline}",
         }
     parts = []
     for kind in (GAIN, UNCLEAR, LOSS):

@@ -420,6 +420,7 @@ def test_metrics_are_not_mixed(make_run):
     assert [c.metric for c in report.comparisons] == ["accuracy", "rougeL"]
     assert "always the most frequent answer" in report.verdict.groups[1].sentence
     assert "held-out prompts (rougeL)" in report.verdict.headline
+    assert "than what no understanding gets on held-out" in report.verdict.headline
 
 
 # --- What is missing --------------------------------------------------------------------------
