@@ -239,7 +239,7 @@ class PackManifest:
     @property
     def filled(self) -> str:
         """In words, how full the rows are."""
-        if self.layout.joined:
+        if self.settings.get("joined", False):
             return f"{self.tokens_a_row / self.layout.row_length:.1%} of positions hold a token"
         return (
             f"{self.inputs_efficiency:.1%} of encoder and {self.targets_efficiency:.1%} of decoder"
