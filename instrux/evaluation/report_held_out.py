@@ -71,10 +71,13 @@ class _ArmOnDataset:
 def held_out_section(arms: Sequence[Arm]) -> HeldOutSection | None:
     """Gives the section, or None where no run was evaluated on one of T0's held-out datasets.
 
-    As in the paper, only prompts that ask for what a dataset is about count (`original_task`).
+    As in the paper, only prompts that ask for what a dataset is about count (`original_task`). A
+    dataset that all runs were asked by one prompt alone has no place here: the figures are means,
+    medians and spreads over prompts.
     """
     found = [_by_dataset(arm) for arm in arms]
-    shown = [label for label in T0_HELD_OUT if any(label in by for by in found)]
+    several = {label for by in found for label, own in by.items() if len(own.scores) > 1}
+    shown = [label for label in T0_HELD_OUT if label in several]
     if not shown:
         return None
     panels = [_panel(label, arms, found) for label in shown]

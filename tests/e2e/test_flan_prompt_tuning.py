@@ -96,6 +96,6 @@ def test_the_page_holds_prompts_on_the_tuned_model_against_those_on_the_untuned_
         (task,) = json.loads(path.read_text())["tasks"]
         assert (task["task"], task["mode"], task["num_examples"]) == (
             "sample_rte_no_template",
-            "rank",
+            "generate",
             6,
         )

@@ -39,6 +39,10 @@ def test_means_and_medians_stand_beside_published_ones_of_the_same_kind(make_run
     assert len(section.absent) == 10
 
 
+def test_figures_over_prompts_do_not_stand_beside_one_prompt_alone(make_run, made_task):
+    assert _section(make_run("mine", _tasks(made_task, [1]))) is None
+
+
 def test_unconfirmed_figures_are_never_drawn_or_compared(make_run, made_task, tmp_path):
     runs = [read_run(make_run("mine", _tasks(made_task, [1, 0])))]
     section = held_out_section(arms(runs))
