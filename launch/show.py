@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from instrux.data.name_families import Kind
 from instrux.errors import InputError
 from instrux.progress import tell
 from launch import declarations
@@ -51,7 +52,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_families(kind: str) -> None:
+def _tell_families(kind: Kind) -> None:
     """Says on stderr which rules define names, of which the list has some or none."""
     from instrux.data.name_families import name_families
 
