@@ -11,6 +11,7 @@ from instrux.data.prompted_task import Skipped
 from instrux.data.sources_ranges import RowRange
 from instrux.errors import InputError
 from instrux.prompts.flan import FLAN_DIALOGUE
+from instrux.prompts.flan_few_shot import in_pool
 from mixtures import flan_sample
 from tasks.flan_sample import sample_clusters, sample_datasets
 
@@ -52,6 +53,18 @@ def test_real_rows_are_rendered_in_every_split(name, shared_data, monkeypatch):
             assert each.answer_choices is None or of.is_classification
     assert sizes["train"] == of.train_examples
     assert task.source.label == of.tfds.partition(":")[0]
+
+
+@pytest.mark.parametrize("name", ["cb", "copa", "wsc"])
+def test_32_rows_are_enough_for_16_exemplars_and_some_queries(name):
+    task = registration.prompted_task(f"sample_{name}_10templates_multi_shot")
+    few_shot, source = task.template, task.source
+    first, last = RowRange.parse(dict(sample_datasets()[name].ranges)["train"]).bounds(32)
+    pool = [
+        in_pool(source.example_id("train", number), share=few_shot.pool_share)
+        for number in range(first, last)
+    ]
+    assert len(pool) == 32 and few_shot.shots == 16 <= sum(pool) <= 28
 
 
 def test_a_task_is_known_by_tensorflow_datasets_name_and_ranked_where_it_has_options():
