@@ -1,5 +1,6 @@
 """Pages about packed sets: a packed row is shown as the examples that were packed."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -52,6 +53,21 @@ def test_a_row_is_taken_apart_into_its_examples(record):
     assert first.inputs.pieces == ("a", "b") and first.targets.pieces == ("c", "⏹")
     assert (second.inputs.start, second.targets.start) == (2, 2)
     assert first.colour != second.colour
+
+
+def test_a_joined_row_is_taken_apart_too():
+    made = _manifest()
+    manifest = dataclasses.replace(made, settings=made.settings | {"joined": True})
+    record = np.zeros(1, manifest.layout.dtype)
+    record["tokens"][0, :6] = [ord("a") + 3, ord("b") + 3, ord("c") + 3, 1, ord("d") + 3, 1]
+    record["segment_ids"][0, :6] = [1, 1, 1, 1, 2, 2]
+    record["is_target"][0, :6] = [0, 0, 1, 1, 0, 1]
+    record["segment_tasks"][0, :2] = [1, 0]
+    (row,) = rows_of(record, [7], manifest, vocabulary_of(manifest)[0])
+    first, second = row.segments
+    assert (row.inputs_fill, row.targets_fill) == (3 / 14, 3 / 14)
+    assert (first.task, first.inputs.text, first.targets.text) == ("second", "ab", "c")
+    assert (second.inputs.text, second.inputs.start, second.targets.start) == ("d", 4, 5)
 
 
 def test_without_its_vocabulary_a_row_is_shown_as_ids(record):
