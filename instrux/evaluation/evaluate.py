@@ -118,9 +118,27 @@ def evaluate_tasks(
         open_reader: loads the model; called only if there is something to do.
         folder: the evaluation's folder.
         settings: what determines the predictions.
+
+    Raises:
+        InputError: the folder cannot be written; told before the model is loaded where it can be.
     """
+    try:
+        return _evaluated(tasks, open_reader, folder, settings)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be used ({error.strerror or error})"
+        ) from error
+
+
+def _evaluated(
+    tasks: Sequence[EvaluationTask],
+    open_reader: Callable[[], Reader],
+    folder: Path,
+    settings: EvaluationSettings,
+) -> EvaluationResults:
     if is_first():
         for written in (folder, folder / "tasks", folder / "predictions"):
+            written.mkdir(parents=True, exist_ok=True)
             remove_partial_files(written)
     wait_for_all(f"evaluate {folder}: looking for what is done")
     done = {task.name: _done(folder, task, settings) for task in tasks}

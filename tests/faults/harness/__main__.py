@@ -31,9 +31,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="of each kind, at most")
     options = parser.parse_args()
     kinds = [k for k in every_kind() if options.only in k.name]
-    results = {kind: _rounds(kind, options) for kind in kinds}
-    if not options.only:
-        write_page(table(results), options)
+    results: dict[Kind, list[Result]] = {}
+    for kind in kinds:
+        results[kind] = _rounds(kind, options)
+        if not options.only:  # after each, so that a run that is stopped leaves what it found
+            write_page(table(results), options)
     sys.exit(any(r.outcome is Outcome.FAULT for each in results.values() for r in each))
 
 
@@ -77,7 +79,9 @@ def write_page(figures: str, options: argparse.Namespace) -> None:
     """Puts the figures into the page, between their marks."""
     how = (
         f"`python -m tests.faults.harness --rounds {options.rounds} --costly_rounds"
-        f" {options.costly_rounds} --seed {options.seed}`, Python {platform.python_version()},"
+        f" {options.costly_rounds} --seed {options.seed}"
+        + (f" --seconds {options.seconds:.0f}" if options.seconds < 1e9 else "")
+        + f"`, Python {platform.python_version()},"
         f" {time.strftime('%Y-%m-%d', time.gmtime())}:"
     )
     text = PAGE.read_text()

@@ -1,18 +1,15 @@
 """Readers fed with bytes that nobody wrote: whatever comes, they give something or an InputError.
 
-    python -m tests.faults.harness.fuzz TARGET -max_total_time=300     by atheris (extra `fuzz`)
-
-The harness and the tests draw the bytes themselves; atheris follows which branches they reach.
+The harness draws bytes that are almost right; tests/faults/test_fuzz.py has hypothesis look for the
+smallest that a reader chokes on.
 """
 
 import copy
 import functools
-import importlib
 import json
 import random
 import shutil
 import struct
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -310,25 +307,3 @@ def kinds() -> list[Kind]:
     # A refusal names the file, the template, or what was to be read.
     names = ("fuzz", "tf.train.Example", "endered example", "instrux-fuzz-", "task001")
     return [Kind("Fuzzed readers", t.name, t.attempt, names) for t in TARGETS]
-
-
-def main() -> None:
-    """Lets atheris find bytes that a reader chokes on; it prints them and ends."""
-    atheris: Any = importlib.import_module("atheris")
-
-    name, *options = sys.argv[1:]
-    (target,) = (each for each in TARGETS if each.read.__name__ == name)
-
-    def read(data: bytes) -> None:
-        try:
-            target.read(data)
-        except InputError:
-            pass
-
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *options], read)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

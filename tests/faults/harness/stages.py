@@ -174,21 +174,23 @@ def _train(folder: Path, beam_args: Sequence[str]) -> None:
 def _evaluate(folder: Path, beam_args: Sequence[str]) -> None:
     from launch.evaluate import evaluate
 
-    evaluate(
-        model_dir=str(folder / "model"),
-        data_dir=str(folder),
-        tasks=(damage.TASK,),
-        split="train",
-        batch_size=40,
-        compile_cache=False,
-    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluate(
+            model_dir=str(folder / "model"),
+            data_dir=str(folder),
+            tasks=(damage.TASK,),
+            split="train",
+            batch_size=40,
+            compile_cache=False,
+        )
 
 
 def _report(folder: Path, beam_args: Sequence[str]) -> None:
     from launch.report import RunForReport, report
 
     run = RunForReport(name="a run", model_dir=str(folder / "model"))
-    report(runs=[run], out=str(folder / "page"))
+    with contextlib.redirect_stdout(io.StringIO()):
+        report(runs=[run], out=str(folder / "page"))
 
 
 # --- What they made --------------------------------------------------------------------------------
