@@ -101,6 +101,7 @@ def _engine(model: str) -> Any:
         raise InputError(f"the spaCy model {model!r} cannot be loaded ({reason}).") from error
     # It would ask the network for today's list of domains: another day, other findings.
     tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=())
-    engine = SpacyNlpEngine(models=[{"lang_code": pipeline.lang, "model_name": model}])
-    engine.nlp = {pipeline.lang: pipeline}
-    return AnalyzerEngine(nlp_engine=engine, supported_languages=[pipeline.lang])
+    language = str(pipeline.lang)
+    engine = SpacyNlpEngine(models=[{"lang_code": language, "model_name": model}])
+    engine.nlp = {language: pipeline}
+    return AnalyzerEngine(nlp_engine=engine, supported_languages=[language])
