@@ -4,6 +4,7 @@ By itself it puts up to 128 elements into one part, so that a hundred files are 
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,11 +72,16 @@ def _cores(given: Any) -> int:
 
 @contextmanager
 def quiet_workers() -> Iterator[None]:
-    """Keeps what local workers of Dask tell of their start and end off the screen."""
+    """Keeps what local workers of Dask tell of their start and end off the screen.
+
+    That another cluster has the port of Dask's own page is no news either: it takes another.
+    """
     before = os.environ.get(_LOGGING)
     os.environ.setdefault(_LOGGING, "error")
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use", UserWarning)
+            yield
     finally:
         if before is None:
             os.environ.pop(_LOGGING, None)

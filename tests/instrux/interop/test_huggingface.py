@@ -158,7 +158,7 @@ def test_a_tied_head_that_differs_is_refused(written):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model_type": "umt5"}, r"config.json: model_type is 'umt5'; t5"),
+        ({"model_type": "longt5"}, r"config.json: model_type is 'longt5'; t5"),
         ({"feed_forward_proj": "gated-gelu_fast"}, r"with 'gelu_fast' is not computed"),
         ({"feed_forward_proj": "gelu"}, "'gelu' with 'gelu' is not computed"),
         ({"d_model": "wide"}, r"config.json: T5Config.emb_dim = 'wide'"),
