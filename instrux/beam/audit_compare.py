@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import numpy as np
 
-from instrux.beam.audit_plan import EXACT, NEAR, OTHER_TARGETS, AuditPlan, Line, pairs_name
+from instrux.beam.audit_plan import (
+    EXACT,
+    EXCERPT,
+    NEAR,
+    OTHER_TARGETS,
+    AuditPlan,
+    Line,
+    pairs_name,
+)
 from instrux.beam.audit_scan import LINES
 from instrux.beam.parts import Tagged
 from instrux.data import audit_pairs
@@ -21,7 +29,6 @@ from instrux.data.rendered_rows import RenderedRows
 
 PAIRS, COUNTS = "pairs", "counts"
 _KNOWN_SHINGLES = 4096
-_EXCERPT = 160
 
 
 class FindSameTexts(beam.DoFn):
@@ -146,8 +153,8 @@ def _near_line(plan: AuditPlan, rows: RenderedRows, later: int, found: NearDupli
         "duplicate_of": other.example_id,
         "likeness": round(found.likeness, 6),
         "near_rows": found.number,
-        "inputs": one.inputs[:_EXCERPT],
-        "inputs_of_other": other.inputs[:_EXCERPT],
+        "inputs": one.inputs[:EXCERPT],
+        "inputs_of_other": other.inputs[:EXCERPT],
     }
     return plan.line(NEAR, later, line)
 

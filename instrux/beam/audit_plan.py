@@ -15,6 +15,8 @@ from instrux.data.vocabularies import Vocabulary
 EXACT, NEAR = "exact_duplicates", "near_duplicates"
 OTHER_TARGETS = "same_inputs_other_targets"
 MISSING, EMPTY = "missing_choices", "empty_targets"
+EXCERPT = 160
+"""Characters of a text that a line of a list shows."""
 
 
 def overlap_list(n: int) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 import apache_beam as beam
 import numpy as np
 
-from instrux.beam.audit_plan import EMPTY, MISSING, AuditPlan, Line, overlap_list
+from instrux.beam.audit_plan import EMPTY, EXCERPT, MISSING, AuditPlan, Line, overlap_list
 from instrux.beam.parts import Tagged
 from instrux.beam.rows_done import RowsDone
 from instrux.data import audit_pairs, audit_stats
@@ -23,12 +23,11 @@ from instrux.data.tfrecord import read_placed_records
 
 TEXTS, BANDS, LINES, TOUCHED, STATS = "texts", "bands", "lines", "touched", "stats"
 _EXAMPLES_AT_ONCE = 2048
-_EXCERPT = 160
 
 
 @functools.lru_cache(maxsize=1)
 def _held_out(path: str) -> HeldOutIndex:
-    return HeldOutIndex.read(path)  # the file's name has its digest, so it is never another one
+    return HeldOutIndex.read(path)  # no two contents ever have the same name
 
 
 @dataclasses.dataclass
@@ -126,8 +125,8 @@ def _odd_targets(
         if example.answer_choices is not None and audit_stats.choice_place(example) is None:
             found = {
                 "example_id": example.example_id,
-                "targets": example.targets[:_EXCERPT],
-                "answer_choices": [choice[:_EXCERPT] for choice in example.answer_choices],
+                "targets": example.targets[:EXCERPT],
+                "answer_choices": [choice[:EXCERPT] for choice in example.answer_choices],
             }
             yield plan.line(MISSING, ref, found)
 

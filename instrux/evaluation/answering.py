@@ -4,6 +4,7 @@ Examples of several tasks share batches. A task's sample is often smaller than a
 would compute rows that hold nothing, and compile shapes that no other task has.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -156,12 +157,8 @@ def _found(tasks: Sequence[ReadTask], reader: Reader, on_done: OnDone) -> list[l
 def _predictions(read: ReadTask, found: list[Any]) -> list[Prediction]:
     if read.by_entropy:
         return entropy_predictions(read.examples, found)
-    if read.ranked:
-        pairs = zip(read.examples, found, strict=True)
-        return [_ranked(example, scores) for example, scores in pairs]
-    headline = read.metrics[0]
-    pairs = zip(read.examples, found, strict=True)
-    return [_generated(example, written, headline) for example, written in pairs]
+    of = _ranked if read.ranked else functools.partial(_generated, headline=read.metrics[0])
+    return [of(example, own) for example, own in zip(read.examples, found, strict=True)]
 
 
 def _ranked(example: RenderedExample, scores: np.ndarray) -> Prediction:
@@ -187,7 +184,7 @@ def _ranked(example: RenderedExample, scores: np.ndarray) -> Prediction:
     )
 
 
-def _generated(example: RenderedExample, written: Generated, headline: Metric) -> Prediction:
+def _generated(example: RenderedExample, written: Generated, *, headline: Metric) -> Prediction:
     text = written.texts[0]
     credit = headline.credit(text, references(example))
     return Prediction(

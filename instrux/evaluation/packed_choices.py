@@ -10,7 +10,7 @@ import bisect
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,42 +174,51 @@ class _Packer:
         count = self.batch_size
         if not self.few_shapes:
             count = min(count, 1 << (len(rows) - 1).bit_length())
-        row_length = self._row_length(max(row.input_tokens for row in rows))
-        input_arrays = np.zeros((2, count, row_length), np.int32)
-        segment_of: dict[int, int] = {}
-        for index, row in enumerate(rows):
-            numbered = enumerate(row.members, start=1)
-            segment_of |= {example: number for number, example in numbered}
-            start = 0
-            for example in row.members:
-                stop = start + len(self.inputs[example])
-                input_arrays[0, index, start:stop] = self.inputs[example]
-                input_arrays[1, index, start:stop] = segment_of[example]
-                start = stop
+        inputs = self._lay_inputs(rows, count)
         by_row = [self._choice_rows(row, choices_length) for row in rows]
         held = tuple(map(len, by_row))
-        choice_rows = self._rounded(max(sum(held), fewest))
-        choice_arrays = np.zeros((3, choice_rows, choices_length), np.int32)
-        places = []
-        for index, pairs in enumerate(itertools.chain(*by_row)):
+        choices = np.zeros((3, self._rounded(max(sum(held), fewest)), choices_length), np.int32)
+        places = tuple(self._lay_choices(choices, itertools.chain(*by_row), rows))
+        return PackedChoicesBatch(
+            examples=tuple(example for row in rows for example in row.members),
+            inputs=inputs[0],
+            input_segments=inputs[1],
+            choices=choices[0],
+            choice_segments=choices[1],
+            choice_owners=choices[2],
+            owners=deal_owners(held, choices.shape[1], count),
+            places=places,
+        )
+
+    def _lay_inputs(self, rows: list[_Row], count: int) -> np.ndarray:
+        """Tokens and numbers of the inputs, int32 `[2, count, inputs length]`."""
+        row_length = self._row_length(max(row.input_tokens for row in rows))
+        arrays = np.zeros((2, count, row_length), np.int32)
+        for index, row in enumerate(rows):
+            start = 0
+            for number, example in enumerate(row.members, start=1):
+                stop = start + len(self.inputs[example])
+                arrays[0, index, start:stop] = self.inputs[example]
+                arrays[1, index, start:stop] = number
+                start = stop
+        return arrays
+
+    def _lay_choices(
+        self, arrays: np.ndarray, choice_rows: Iterable[list[tuple[int, int]]], rows: list[_Row]
+    ) -> Iterator[ChoicePlace]:
+        """Writes tokens, numbers and owners, int32 `[3, choice rows, choices length]`; gives places."""
+        owner_of = {
+            example: number for row in rows for number, example in enumerate(row.members, start=1)
+        }
+        for index, pairs in enumerate(choice_rows):
             start = 0
             for number, (example, choice) in enumerate(pairs, start=1):
                 stop = start + len(self.choices[example][choice])
-                choice_arrays[0, index, start:stop] = self.choices[example][choice]
-                choice_arrays[1, index, start:stop] = number
-                choice_arrays[2, index, start:stop] = segment_of[example]
-                places.append(ChoicePlace(example, choice, index, start, stop))
+                arrays[0, index, start:stop] = self.choices[example][choice]
+                arrays[1, index, start:stop] = number
+                arrays[2, index, start:stop] = owner_of[example]
+                yield ChoicePlace(example, choice, index, start, stop)
                 start = stop
-        return PackedChoicesBatch(
-            examples=tuple(segment_of),
-            inputs=input_arrays[0],
-            input_segments=input_arrays[1],
-            choices=choice_arrays[0],
-            choice_segments=choice_arrays[1],
-            choice_owners=choice_arrays[2],
-            owners=deal_owners(held, choice_rows, count),
-            places=tuple(places),
-        )
 
     def _filled_row(self, waiting: list[tuple[int, int]], capacity: int) -> _Row:
         """Takes the longest of the waiting inputs, then the longest that fits, again and again."""

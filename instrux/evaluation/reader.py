@@ -175,7 +175,6 @@ class Reader:
         self, inputs: list[list[int]], choices: list[list[list[int]]], on_done: OnDone
     ) -> list[np.ndarray]:
         """Scores of choices that share rows. Choices of the same tokens get the same score."""
-        assert isinstance(self._model, T5)
         different = [list(dict.fromkeys(map(tuple, group))) for group in choices]
         found: list[dict[tuple[int, ...], float]] = [{} for _ in inputs]
         batches = packed_choices_batches(
@@ -199,7 +198,7 @@ class Reader:
 
     def _score_packed(self, batch: PackedChoicesBatch) -> jax.Array:
         assert isinstance(self._model, T5)
-        segments = scoring.Segments(
+        segments = scoring.ChoiceSegments(
             *map(self._place, (batch.input_segments, batch.choice_segments, batch.choice_owners))
         )
         return scoring.score_packed_choices(

@@ -31,7 +31,7 @@ from instrux.models.t5 import T5
     meta_fields=[],
 )
 @dataclass(frozen=True)
-class Segments:
+class ChoiceSegments:
     """What lies where in rows that hold several inputs, or several choices.
 
     Attributes:
@@ -83,7 +83,7 @@ def score_packed_choices(
     encoder_input_tokens: jax.Array | np.ndarray,
     choice_tokens: jax.Array | np.ndarray,
     choice_owner: jax.Array | np.ndarray,
-    segments: Segments,
+    segments: ChoiceSegments,
 ) -> jax.Array:
     """Scores the tokens of choices that share rows, for inputs that share rows.
 
@@ -109,7 +109,7 @@ def _score(
     encoder_input_tokens: jax.Array | np.ndarray,
     choice_tokens: jax.Array | np.ndarray,
     choice_owner: jax.Array | np.ndarray,
-    segments: Segments | None,
+    segments: ChoiceSegments | None,
 ) -> jax.Array:
     owner = np.asarray(choice_owner)
     batch = encoder_input_tokens.shape[0]
@@ -148,7 +148,7 @@ def _score_jitted(
     choice_tokens: jax.Array,
     owner: jax.Array,
     ranks: jax.Array,
-    segments: Segments | None,
+    segments: ChoiceSegments | None,
     *,
     slots: int,
     rules: Any,
@@ -173,7 +173,7 @@ def _score_jitted(
     return jnp.where(choice_tokens > 0, scores, 0.0)
 
 
-def _shifted(choice_tokens: jax.Array, segments: Segments | None) -> jax.Array:
+def _shifted(choice_tokens: jax.Array, segments: ChoiceSegments | None) -> jax.Array:
     """What the decoder reads: each choice's tokens but the last, behind a 0."""
     before = jnp.pad(choice_tokens[:, :-1], ((0, 0), (1, 0)))
     if segments is None:
@@ -189,7 +189,7 @@ def _decode_choices(
     encoder_input_tokens: jax.Array,
     decoder_input_tokens: jax.Array,
     position: jax.Array,
-    segments: Segments | None,
+    segments: ChoiceSegments | None,
     *,
     slots: int,
 ) -> jax.Array:

@@ -68,7 +68,7 @@ def test_choices_that_share_rows_score_as_each_pair_alone(model, params, batch, 
     assert absorbed_attention.pays(model.config, arrays[0].size) == (length == 14)
     owners = np.zeros(len(arrays[0]), np.int32)
     scores = scoring.score_packed_choices(
-        model, params, shared, arrays[0], owners, scoring.Segments(segments, arrays[1], arrays[2])
+        model, params, shared, arrays[0], owners, scoring.ChoiceSegments(segments, *arrays[1:])
     )
     found = [float(scores[place].sum()) for place in places]
     np.testing.assert_allclose(found, expected, atol=1e-4)
