@@ -201,20 +201,20 @@ def test_table_14_as_the_paper_prints_it():
 
 @pytest.mark.peers
 def test_an_offline_classifier_gives_its_label_s_probability(tmp_path):
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
 
     from instrux.evaluation.toxicity import ClassifierScorer
 
     torch.manual_seed(0)
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nso\nit\nis\n")
-    BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    config = BertConfig(
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = transformers.BertConfig(
         vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=16, problem_type="multi_label_classification",
         id2label={0: "toxic", 1: "insult"}, label2id={"toxic": 0, "insult": 1},
     )  # fmt: skip
-    model = BertForSequenceClassification(config).eval()
+    model = transformers.BertForSequenceClassification(config).eval()
     model.classifier.bias.data = torch.tensor([2.0, -2.0])
     model.classifier.weight.data.zero_()
     model.save_pretrained(tmp_path)
