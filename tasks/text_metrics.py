@@ -24,5 +24,7 @@ class TextMetrics:
         references = [[str(target)] for target in targets]
         outputs = [str(prediction) for prediction in predictions]
         return {
-            metric.name: metric.score(outputs, references) for metric in resolve_metrics(self.names)
+            metric.name: metric.score(outputs, references)
+            for metric in resolve_metrics(self.names)
+            if metric.grouped is None  # SeqIO hands over no groups
         }

@@ -8,6 +8,7 @@ runtime, so neither way needs TensorFlow. The features are:
     template: one string, the template's name.
     answer_choices: the strings a model chooses among; absent where there are none.
     references: all acceptable answers; absent where there is only `targets`.
+    group: one string, what the example is one part of; absent where it stands alone.
 """
 
 import dataclasses
@@ -31,6 +32,8 @@ class RenderedExample:
         template: name of the template that made it.
         answer_choices: texts that rank classification scores, or None.
         references: all acceptable answers where there may be several, or None.
+        group: names what several examples are parts of, such as the question whose answers are
+            judged one by one; None for an example that stands alone.
     """
 
     inputs: str
@@ -39,6 +42,7 @@ class RenderedExample:
     template: str
     answer_choices: tuple[str, ...] | None = None
     references: tuple[str, ...] | None = None
+    group: str | None = None
 
     def accepts(self, choice: str) -> bool:
         """Whether a choice is the target or one of the references, outer white space apart."""
@@ -53,6 +57,7 @@ class RenderedExample:
                 (
                     _many(_ANSWER_CHOICES, self.answer_choices) if self.answer_choices else b"",
                     _single(_EXAMPLE_ID, self.example_id),
+                    b"" if self.group is None else _single(_GROUP, self.group),
                     _single(_INPUTS, self.inputs),
                     _many(_REFERENCES, self.references) if self.references else b"",
                     _single(_TARGETS, self.targets),
@@ -76,6 +81,7 @@ class RenderedExample:
             template=_one(features, "template"),
             answer_choices=tuple(_texts(features, "answer_choices")) or None,
             references=tuple(_texts(features, "references")) or None,
+            group=_one(features, "group") if "group" in features else None,
         )
 
 
@@ -124,6 +130,7 @@ def _delimited(payload: bytes) -> bytes:
 
 _ANSWER_CHOICES = _delimited(b"answer_choices")
 _EXAMPLE_ID = _delimited(b"example_id")
+_GROUP = _delimited(b"group")
 _INPUTS = _delimited(b"inputs")
 _REFERENCES = _delimited(b"references")
 _TARGETS = _delimited(b"targets")

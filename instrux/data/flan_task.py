@@ -42,4 +42,5 @@ def rendered_example(text: FlanText) -> RenderedExample | Skipped:
         template=text.template,
         answer_choices=text.answer_choices,
         references=text.references,
+        group=text.group,
     )

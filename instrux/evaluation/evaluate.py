@@ -235,7 +235,12 @@ def _task_result(answered: Answered, inputs_length: int, settings_digest: str = 
     credits = np.asarray([prediction.credit for prediction in predictions])
     answers = [references(example) for example in read.examples]
     texts = [prediction.prediction for prediction in predictions]
-    scores = {metric.name: metric.score(texts, answers) for metric in read.metrics[1:]}
+    groups = _groups(read)
+    scores = {
+        metric.name: metric.score(texts, answers, groups)
+        for metric in read.metrics[1:]
+        if metric.grouped is None or groups is not None
+    }
     scores[headline.name] = float(credits.mean()) if len(credits) else float("nan")
     if read.ranked and headline.right_or_wrong:
         scores |= _classification_metrics(task, predictions, answers)
@@ -264,6 +269,13 @@ def _task_result(answered: Answered, inputs_length: int, settings_digest: str = 
         num_rendered=task.about.examples,
         padding_share=answered.padding_share,
     )
+
+
+def _groups(read: ReadTask) -> list[str] | None:
+    """The group of each example; None where one has none, or a sample may have cut groups apart."""
+    found = [example.group for example in read.examples if example.group is not None]
+    whole = len(found) == len(read.examples) == read.task.about.examples
+    return found if whole else None
 
 
 def _interval(credits: np.ndarray, *, right_or_wrong: bool):

@@ -33,6 +33,7 @@ from instrux.evaluation.answer_f1 import (
 Credit = Callable[[str, str], float]
 GroupCredit = Callable[[str, Sequence[str]], float]
 Corpus = Callable[[Sequence[str], Sequence[Sequence[str]]], float]
+Grouped = Callable[[Sequence[str], Sequence[Sequence[str]], Sequence[str]], float]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Metric:
         right_or_wrong: whether every credit is 0 or 100.
         group_credit: credit of one prediction against all its references, where that is not the
             best over them, else None.
+        grouped: the score of a whole set from predictions, references and the group of each
+            example, for a metric that judges several examples as one, else None.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Metric:
     corpus: Corpus | None = None
     right_or_wrong: bool = False
     group_credit: GroupCredit | None = None
+    grouped: Grouped | None = None
 
     @property
     def has_credits(self) -> bool:
@@ -73,10 +77,29 @@ class Metric:
             raise TypeError(f"{self.name} is defined on a whole set only")
         return max(self.pair_credit(prediction, reference.strip()) for reference in references)
 
-    def score(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-        """Score of a whole set in percent; NaN for an empty one."""
+    def score(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[Sequence[str]],
+        groups: Sequence[str] | None = None,
+    ) -> float:
+        """Score of a whole set in percent; NaN for an empty one.
+
+        Args:
+            predictions: what was answered.
+            references: of each all acceptable answers.
+            groups: the group of each, for a metric that needs them.
+
+        Raises:
+            TypeError: the metric needs groups, and there are none.
+        """
         if not predictions:
             return float("nan")
+        if self.grouped is not None:
+            if groups is None:
+                raise TypeError(f"{self.name} is defined on groups of examples only")
+            stripped = [prediction.strip() for prediction in predictions]
+            return self.grouped(stripped, [[t.strip() for t in r] for r in references], groups)
         if self.corpus is None:
             return float(
                 np.mean([self.credit(*pair) for pair in zip(predictions, references, strict=True)])
@@ -237,6 +260,19 @@ def answer_f1(predictions: Sequence[str], references: Sequence[Sequence[str]]) -
     return 200.0 * hits / total if total else 0.0
 
 
+def question_exact_match(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], groups: Sequence[str]
+) -> float:
+    """Share of questions all of whose candidate answers were judged right, in percent.
+
+    MultiRC's second figure beside the F1 over all answers (SuperGLUE, arXiv 1905.00537, section 3).
+    """
+    right: dict[str, bool] = {}
+    for prediction, answers, group in zip(predictions, references, groups, strict=True):
+        right[group] = right.get(group, True) and prediction in answers
+    return 100.0 * sum(right.values()) / len(right)
+
+
 def area_under_curve(scores: Sequence[float], positive: Sequence[bool]) -> float:
     """Area under the ROC curve in percent: how often a positive outscores a negative.
 
@@ -302,6 +338,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("pair_entropy"),  # of log-probabilities, not of texts: `pair_entropy.py`
         Metric("f1_macro", None, f1_macro),
         Metric("answer_f1", None, answer_f1),
+        Metric("question_exact_match", grouped=question_exact_match),
         Metric("pearson", None, _correlation(by_rank=False)),
         Metric("spearman", None, _correlation(by_rank=True)),
         # Natural Instructions' own: Porter-stemmed ROUGE (Tk-Instruct, evaluation script), and
@@ -316,7 +353,7 @@ METRICS: Mapping[str, Metric] = {
 NO_QUALITY = frozenset({"distinct_2", "pair_entropy"})
 """Metrics of which more is not better, nor less: no verdict speaks of them."""
 
-OF_CLASSES = frozenset({"f1_macro", "answer_f1"})
+OF_CLASSES = frozenset({"f1_macro", "answer_f1", "question_exact_match"})
 """Metrics of answers that are classes, which have a meaning where choices are ranked, too."""
 
 REFERENCE_FREE = frozenset({"distinct_2"})

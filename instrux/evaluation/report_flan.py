@@ -34,7 +34,7 @@ PUBLISHED_COLUMNS = (
     ("FLAN 137B", "best dev"),
     ("FLAN 137B", "few-shot best dev"),
 )
-WHOLE_SET_METRICS = ("answer_f1", "bleu")
+WHOLE_SET_METRICS = ("answer_f1", "question_exact_match", "bleu")
 """Metrics of the paper's tables that no example has for itself; they get rows of their own."""
 _ROW_HEIGHT = 0.3
 

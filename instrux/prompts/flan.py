@@ -61,6 +61,7 @@ class FlanText:
         answer_choices: the targets that rank classification scores; None where there are none.
         references: all acceptable targets where there may be several, else None.
         example_id: `dataset/config/split/row`.
+        group: the question that several rows give answers to (MultiRC), else None.
     """
 
     inputs: str
@@ -72,6 +73,7 @@ class FlanText:
     answer_choices: tuple[str, ...] | None
     references: tuple[str, ...] | None
     example_id: str
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class FlanForm:
             answer_choices=None if turned else _texts(fields.get("options")),
             references=None if turned else _texts(fields.get("answers")),
             example_id=example_id,
+            group=None if turned else row.get("group"),
         )
 
     def _fields(

@@ -124,6 +124,7 @@ def _multirc(row: Row, kept: Kept) -> Fields | None:
         fields["idx/paragraph"] = row["idx"]["paragraph"]
         fields["idx/question"] = row["idx"]["question"]
         fields["idx/answer"] = row["idx"][wrong]
+        fields["group"] = "{paragraph}/{question}".format(**row["idx"])
     return answered(fields, NO_YES, int(row["label"]))
 
 

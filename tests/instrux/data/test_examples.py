@@ -63,6 +63,11 @@ def test_we_read_what_tensorflow_writes():
     )
 
 
+def test_the_group_of_an_example_is_kept():
+    example = RenderedExample("a", "b", "d/default/train/0", "t", group="3/7")
+    assert RenderedExample.from_bytes(example.to_bytes()) == example
+
+
 def test_a_lone_surrogate_is_written_as_a_question_mark():
     example = RenderedExample("half \ud83d here", "x", "d/default/train/0", "t")
     assert RenderedExample.from_bytes(example.to_bytes()).inputs == "half ? here"

@@ -260,6 +260,22 @@ def test_a_task_names_metrics_of_classes_for_ranked_answers_too(tmp_path):
     assert (result.metric, result.metrics["answer_f1"]) == ("accuracy", 50.0)
 
 
+def test_a_question_is_judged_as_a_whole_where_all_its_answers_were_asked(tmp_path):
+    texts, groups = ["yes", "yes", "no"], ["1/1", "1/2", "1/1"]
+    examples = [
+        dataclasses.replace(_example(i, "q", text, ("no", "yes")), group=group)
+        for i, (text, group) in enumerate(zip(texts, groups, strict=True))
+    ]
+    _render(tmp_path, "t", examples, metrics=["accuracy", "question_exact_match"])
+    scores = [[-2, -1], [-1, -2], [-1, -3]]  # yes, no, no: question 1/1 is right, 1/2 is not
+    task = select_tasks(tmp_path, ["t"], split="validation")[0]
+    result, _ = evaluate_task(task, _FixedReader(scores))
+    assert result.metrics["question_exact_match"] == 50.0
+    task = select_tasks(tmp_path, ["t"], split="validation", max_examples=2)[0]
+    result, _ = evaluate_task(task, _FixedReader(scores[:2]))
+    assert set(result.metrics) == {"accuracy"}  # a sample cuts questions apart
+
+
 def test_scores_that_are_no_numbers_are_told(tmp_path):
     _render(tmp_path, "t", [_example(0, "q", "a", ("a", "b"))])
     task = select_tasks(tmp_path, ["t"], split="validation")[0]

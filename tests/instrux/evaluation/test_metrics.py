@@ -84,6 +84,17 @@ def test_f1_of_the_answer_yes_by_hand():
     assert METRICS["answer_f1"].score(["no"], [["no"]]) == 0.0
 
 
+def test_a_question_is_right_where_all_its_answers_are():
+    # Question a: both right; b: one of three wrong; c: neither yes nor no, so wrong. One of three.
+    groups = ["a", "b", "b", "a", "b", "c"]
+    predictions = ["yes", "no", "yes ", "no", "no", "maybe"]
+    references = [["yes"], ["no"], ["yes"], ["no"], ["yes"], ["no"]]
+    metric = METRICS["question_exact_match"]
+    assert metric.score(predictions, references, groups) == pytest.approx(100 / 3)
+    with pytest.raises(TypeError, match="groups of examples"):
+        metric.score(predictions, references)
+
+
 def test_area_under_the_curve_counts_ties_as_half():
     # positives 3, 1; negatives 1, 0: 3>1, 3>0, 1=1, 1>0: 3.5 of 4
     assert metrics.area_under_curve([3, 1, 1, 0], [True, True, False, False]) == 87.5

@@ -408,6 +408,7 @@ def test_multirc_groups_by_ids():
     assert [row[f"idx/{part}"] for part in ("paragraph", "question", "answer")] == [1, 2, 3]
     kept = fields_of("multirc", ROWS["multirc"], as_released=["multirc_answer_id"])
     assert kept["idx/answer"] == 2
+    assert row["group"] == "1/2"  # paragraph and question: what answers are judged together by
 
 
 def test_emails_without_a_subject_take_no_part():
