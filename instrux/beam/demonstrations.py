@@ -83,7 +83,8 @@ def demonstrations_of(
 
 def is_lone_message(given: DemonstrationInput, row: Mapping[str, Any]) -> bool:
     """Whether a row is one message of a tree, to be put together with its like."""
-    return given.format == "oasst" and "message_tree_id" in row and "replies" not in row
+    whole = "prompt" in row or "replies" in row
+    return given.format == "oasst" and "message_tree_id" in row and not whole
 
 
 def demonstrations_of_tree(
@@ -194,9 +195,7 @@ class _ReadTree(_Counting):
     def __init__(self, plan: DemonstrationPlan) -> None:
         self._inputs = plan.settings.inputs
 
-    def process(
-        self, element: tuple[tuple[int, str], Iterable[Mapping[str, Any]]]
-    ) -> Iterator[Any]:
+    def work(self, element: tuple[tuple[int, str], Iterable[Mapping[str, Any]]]) -> Iterator[Any]:
         """Puts one tree together."""
         (number, tree), rows = element
         try:

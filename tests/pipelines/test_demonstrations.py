@@ -194,6 +194,22 @@ def test_rows_that_cannot_be_read_are_dead_letters_without_their_text(tmp_path, 
         RenderedSplit(tmp_path / "d", "demonstrations_x", "train").manifest()
 
 
+def test_a_tree_of_a_row_is_read_beside_lone_messages_and_a_broken_one_is_a_dead_letter(
+    tmp_path, capsys
+):
+    answer = {"message_id": "b", "role": "assistant", "text": "By train.", "replies": []}
+    root = {"message_id": "a", "role": "prompter", "text": "How?", "replies": [answer]}
+    tree = {"message_tree_id": "a", "tree_state": "ready_for_export", "prompt": root}
+    lone = {"message_tree_id": "c", "message_id": "c", "role": "nobody", "text": "my secret"}
+    given = f"oasst={write(tmp_path / 'trees.jsonl', [tree, lone])}"
+    arguments = ["--input", given, "--name", "x", "--data_dir", str(tmp_path / "d")]
+    assert cli.main(["demonstrations", *arguments, "--vocabulary", "bytes"]) == 2
+    assert "1 of 2 rows (50.0%) could not be read" in capsys.readouterr().err
+    letters = tmp_path / "d" / "demonstrations" / "x" / "dead_letters.jsonl"
+    assert [letter["example_id"] for letter in lines(letters)] == ["oasst/c"]
+    assert "secret" not in letters.read_text()
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -1,0 +1,61 @@
+"""Every command that the pages show, taken from their fenced blocks."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_SETTING = re.compile(r"[A-Z_]+=\S+$")
+_PROGRAM = re.compile(
+    r"(\S*/)?(instrux|python|make|pip|git|gcloud|xpk|sky|sbatch|srun|squeue|scancel|nohup|tail|cp|sh|export)$"
+    r"|launch/\S+$"
+)
+
+
+@dataclass(frozen=True)
+class ShownCommand:
+    """A command of a page: the page's name, the line as it stands there, and its words."""
+
+    page: str
+    line: str
+
+    @property
+    def words(self) -> list[str]:
+        """The words behind settings of the environment; without what stands behind `>` or `&&`."""
+        words = shlex.split(self.line, comments=True)
+        end = next((n for n, word in enumerate(words) if word in (">", "|", "&&")), None)
+        return words[len(self.environment) : end]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that the line sets for its command."""
+        found = {}
+        for word in self.line.split():
+            if not _SETTING.match(word):
+                break
+            name, _, value = word.partition("=")
+            found[name] = value
+        return found
+
+
+def shown_commands() -> list[ShownCommand]:
+    """Gives the commands of all pages, in their order."""
+    return [command for page in PAGES for command in _of_page(page)]
+
+
+def _of_page(page: Path) -> Iterator[ShownCommand]:
+    text = page.read_text(encoding="utf-8")
+    for language, block in re.findall(
+        r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ):
+        if language not in ("", "bash", "sh", "console", "shell"):
+            continue
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            # What a page says of a command stands behind it, three blanks or more apart.
+            line = re.sub(r"\s{3,}(?![-\s]).*$", "", line.strip())
+            first = next((word for word in line.split() if not _SETTING.match(word)), "")
+            if _PROGRAM.match(first):
+                yield ShownCommand(str(page.relative_to(ROOT)), line)

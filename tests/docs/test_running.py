@@ -1,0 +1,137 @@
+"""Commands of the pages are run as they stand there, a chain in one process and one folder."""
+
+import gzip
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.chains import CHAINS, steps_of
+from tests.docs.pages import ROOT, shown_commands
+
+pytestmark = pytest.mark.slow
+
+
+def _cut(rows: Path, to: Path, count: int) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with rows.open(encoding="utf-8") as lines:
+        to.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
+
+
+def _t0(folder: Path, data: Path) -> None:
+    """A mirror with the first rows of three of T0's sets, and T5's vocabulary."""
+    for each in ("super_glue/rte", "cos_e/v1.11", "rotten_tomatoes/default"):
+        for rows in (data / "p3" / each).glob("*.jsonl"):
+            _cut(rows, folder / "mirror" / each / rows.name, 260 if "rte" in each else 6)
+    rte = folder / "mirror" / "super_glue" / "rte"
+    _cut(
+        rte / "validation.jsonl", rte / "test.jsonl", 6
+    )  # of the public set, the labels are hidden
+    for rows in (data / "hf_dummy" / "sciq" / "default").glob("*.jsonl"):
+        _cut(rows, folder / "mirror" / "sciq" / "default" / rows.name, 6)
+    (folder / "t5_32000.model").symlink_to(data / "vocab" / "t5_32000.model")
+
+
+def _outputs(folder: Path, data: Path) -> None:
+    """Outputs of two systems, and the real files that the page names."""
+    for system in ("sft", "flan"):
+        rows = [{"id": str(n), "prompt": f"Say {n}.", "output": f"{system} {n}"} for n in range(3)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{system}.jsonl").write_text(text, encoding="utf-8")
+    for path in (
+        data / "instruct" / "user_oriented_instructions.jsonl",
+        data / "labels" / "predictions" / "davinci_predictions.jsonl",
+        data / "labels" / "predictions" / "text-davinci-003_predictions.jsonl",
+    ):
+        (folder / path.name).symlink_to(path)
+
+
+def _written(folder: Path, data: Path) -> None:
+    """A file in each of the formats that the page names, and GPT-2's merges."""
+    (folder / "merges.txt").symlink_to(data / "vocab" / "gpt2" / "merges.txt")
+    dolly = {
+        "instruction": "Name a bird.",
+        "context": "",
+        "response": "A wren.",
+        "category": "open_qa",
+    }
+    (folder / "databricks-dolly-15k.jsonl").write_text(json.dumps(dolly) + "\n")
+    reply = {
+        "message_id": "b",
+        "role": "assistant",
+        "text": "By train.",
+        "lang": "en",
+        "replies": [],
+    }
+    asked = {"message_id": "a", "role": "prompter", "text": "How do I get there?", "lang": "en"}
+    tree = {
+        "message_tree_id": "a",
+        "tree_state": "ready_for_export",
+        "prompt": asked | {"replies": [reply]},
+    }
+    with gzip.open(folder / "2023-04-12_oasst_ready.trees.jsonl.gz", "wt") as file:
+        file.write(json.dumps(tree) + "\n")
+    page = (ROOT / "docs" / "demonstrations.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (folder / "ours.jsonl").write_text(rows, encoding="utf-8")
+
+
+def _task_files(folder: Path, data: Path) -> None:
+    """Three task files of Natural Instructions, in the release's folders."""
+    for path in sorted((data / "natural_instructions" / "test119").rglob("*.json"))[:3]:
+        tasks = folder / "natural-instructions" / "tasks"
+        tasks.mkdir(parents=True, exist_ok=True)
+        (tasks / path.name).symlink_to(path)
+
+
+FOLDERS_OF = {
+    "looking": _t0,
+    "data": _t0,
+    "labelling": _outputs,
+    "demonstrations": _written,
+    "natural instructions": _task_files,
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_commands_of_a_chain_end_well_and_show_what_they_should(chain, tmp_path, shared_data):
+    if chain in FOLDERS_OF:
+        FOLDERS_OF[chain](tmp_path, shared_data)
+    steps = steps_of(chain, shown_commands())
+    answers = _run(tmp_path, [(step.words(command), command) for step, command in steps])
+    for (step, command), answer in zip(steps, answers, strict=True):
+        screens = answer["out"] + answer["err"]
+        assert answer["status"] == 0, f"{command.page}: {command.line}\n{screens}"
+        assert step.shows in screens, f"{command.page}: {command.line}\n{screens}"
+        assert "Traceback" not in screens, screens
+
+
+def _run(folder: Path, commands) -> list[dict]:
+    cache = Path(os.environ.get("INSTRUX_CACHE", Path.home() / ".cache" / "instrux"))
+    own = folder / "cache"
+    own.mkdir()
+    if (cache / "promptsource-0.2.3").is_dir():  # fetched once, through pip
+        (own / "promptsource-0.2.3").symlink_to(cache / "promptsource-0.2.3")
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "INSTRUX_CACHE": str(own), "JAX_PLATFORMS": "cpu",
+        "INSTRUX_MIRROR": str(folder / "mirror"), "HF_HUB_OFFLINE": "1",
+        "INSTRUX_VOCABULARY": str(folder / "t5_32000.model"),
+    }  # fmt: skip
+    given = [
+        # The page's mirror lies in the working folder.
+        {"words": words, "environment": {name: "mirror" for name in command.environment}}
+        for words, command in commands
+    ]
+    child = str(ROOT / "tests" / "docs" / "child.py")
+    ended = subprocess.run(
+        [sys.executable, child, str(folder / "answers.json")],
+        input=json.dumps(given), cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=500,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return json.loads((folder / "answers.json").read_text(encoding="utf-8"))
