@@ -201,7 +201,7 @@ def test_a_tree_of_a_row_is_read_beside_lone_messages_and_a_broken_one_is_a_dead
     root = {"message_id": "a", "role": "prompter", "text": "How?", "replies": [answer]}
     tree = {"message_tree_id": "a", "tree_state": "ready_for_export", "prompt": root}
     lone = {"message_tree_id": "c", "message_id": "c", "role": "nobody", "text": "my secret"}
-    given = f"oasst={write(tmp_path / 'trees.jsonl', [tree, lone])}"
+    given = write(tmp_path / "trees.jsonl", [tree, lone]).replace("instrux=", "oasst=", 1)
     arguments = ["--input", given, "--name", "x", "--data_dir", str(tmp_path / "d")]
     assert cli.main(["demonstrations", *arguments, "--vocabulary", "bytes"]) == 2
     assert "1 of 2 rows (50.0%) could not be read" in capsys.readouterr().err
