@@ -20,7 +20,7 @@ from pipelines import failed_sources
 from pipelines.failed_sources import FailedSource
 from pipelines.run_plans import PlanRunner
 
-_BYTES_A_PLAN = 512 << 20  # rendered before the next datasets are begun, on a local runner
+_BYTES_A_PLAN = 2 << 30  # rendered before the next datasets are begun, on a local runner
 _SKIPPED_SHOWN = 5
 
 

@@ -110,10 +110,15 @@ class ReadUnit:
     shard: RowShard
     jobs: tuple[int, ...]
 
+    @property
+    def renders(self) -> int:
+        """How many times a template will be applied."""
+        return self.shard.num_rows * len(self.jobs)
+
 
 @dataclasses.dataclass(frozen=True)
 class RenderPlan:
-    """Jobs and the units of reading that serve them."""
+    """Jobs and the units of reading that serve them, those with the most to render first."""
 
     jobs: tuple[SplitJob, ...]
     units: tuple[ReadUnit, ...]
@@ -238,6 +243,8 @@ def _plan(groups: Sequence[Sequence[SplitJob]], reader: SourceReader) -> RenderP
         source = group[0].task.source
         for shard in reader.shards(source, _source_split(group[0])):
             units.append(ReadUnit(source, shard, positions))
+    # Beam's runner on this machine deals them out to its workers in turn, once and for all.
+    units.sort(key=lambda unit: unit.renders, reverse=True)
     return RenderPlan(tuple(jobs), tuple(units))
 
 

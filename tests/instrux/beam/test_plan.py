@@ -48,6 +48,14 @@ def test_jobs_over_the_same_rows_share_their_units(jobs, reader):
     assert plan.bytes == 3 * read + 150 * plan.renders
 
 
+def test_units_with_the_most_to_render_come_first(jobs, reader):
+    (plan,) = make_plans([*jobs[3:], jobs[0]], reader)  # 3 x 10 renders, then 1 x 100
+    assert [(unit.shard.num_rows, unit.jobs) for unit in plan.units] == [
+        (100, (3,)),
+        (10, (0, 1, 2)),
+    ]
+
+
 def test_a_bound_on_memory_spreads_templates_over_plans(jobs, reader):
     long_bytes = sum(len(json.dumps({"x": n})) + 1 for n in range(100))
     plans = list(make_plans(jobs, reader, bytes_at_once=2 * long_bytes))
