@@ -22,7 +22,7 @@ _STAGES = {
     "export": "export",
     "audit": "audit",
 }
-_CONTAINERS = ("rendered", "cache", "vocab", "packed", "exported", "audit")
+_CONTAINERS = ("rendered", "demonstrations", "cache", "vocab", "packed", "exported", "audit")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from instrux.beam.reach import refuse_local_paths
 from instrux.beam.runners import pipeline_options
 from instrux.data import registration
 from instrux.data.audit_settings import AuditSettings, AuditTask
+from instrux.data.demonstration_formats import DemonstrationInput
+from instrux.data.demonstration_settings import DemonstrationSettings
 from instrux.data.packed_manifest import PackSettings
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.sources import JsonLinesSource
@@ -26,10 +28,12 @@ from instrux.prompts import Template
 from launch.beam_options import checked
 from pipelines import audit as audit_module
 from pipelines import cache as cache_module
+from pipelines import demonstrations as demonstrations_module
 from pipelines import pack as pack_module
 from pipelines import run_plans
 from pipelines.audit import audit
 from pipelines.cache import cache
+from pipelines.demonstrations import demonstrations
 from pipelines.pack import pack
 from pipelines.render import render
 
@@ -98,12 +102,36 @@ def run_audit(out, rows, data_dir, **settings):
     audit(audited, data_dir=out, tasks=tasks, held_out=NAMES[2:], **settings)
 
 
+def run_demonstrations(out, rows, data_dir, **settings):
+    path = rows.with_name("demonstrations.jsonl")
+    lines = [
+        {
+            "id": f"d{n}",
+            "prompt": f"Question {n % 25}?",
+            "completion": "yes",
+            "user_id": f"u{n % 7}",
+        }
+        for n in range(30)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    prepared = DemonstrationSettings(
+        inputs=(DemonstrationInput.parse(f"instrux={path}"),), name="engines", vocabulary=BYTES
+    )
+    demonstrations(prepared, data_dir=out, **settings)
+
+
 def _with_rendered(out, data_dir):
     if not (out / "rendered").exists():
         (out / "rendered").symlink_to(data_dir / "rendered")
 
 
-JOBS = {"render": run_render, "cache": run_cache, "pack": run_pack, "audit": run_audit}
+JOBS = {
+    "render": run_render,
+    "cache": run_cache,
+    "pack": run_pack,
+    "audit": run_audit,
+    "demonstrations": run_demonstrations,
+}
 
 
 @pytest.fixture
@@ -121,7 +149,8 @@ def protos_of(rows, data_dir, tmp_path, monkeypatch):
 
         return run_pipeline
 
-    for module in (run_plans, cache_module, pack_module, audit_module):
+    modules = (run_plans, cache_module, pack_module, audit_module, demonstrations_module)
+    for module in modules:
         monkeypatch.setattr(module, "run_pipeline", recorded(module.run_pipeline))
 
     def build(job, **settings):
@@ -218,7 +247,7 @@ def cluster():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["render", "cache", "pack", "audit"])
+@pytest.mark.parametrize("job", JOBS)
 def test_dask_writes_the_same_bytes(rows, data_dir, tmp_path, cluster, job):
     for name, arguments in (
         ("here", []),

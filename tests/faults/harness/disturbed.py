@@ -31,16 +31,24 @@ def _look(stage: Stage, folder: Path) -> Outcome:
     """What looks complete must be right."""
     if stage.name == "train":
         return Outcome.HELD  # what it wrote grows as it goes; `_again` holds it to its end
+    outcome = Outcome.HELD
+    for name in stage.outputs:
+        if not _looks_complete(folder / name):
+            outcome = Outcome.REFUSED
+        elif not damage.same(stage.content(folder / name), stage.undisturbed()[name]):
+            raise WrongError(f"what {stage.name} made looks complete and is something else")
+    return outcome
+
+
+def _looks_complete(place: Path) -> bool:
+    """Whether a user would take what lies there for a whole output."""
+    if place.name == "converted":  # other people's format: it is there or it is not
+        return place.is_dir() and not place.is_symlink()
     try:
-        artefacts = [a for a in find_artefacts(folder / stage.output) if a.complete]
-        if not artefacts or any(True for each in artefacts for _ in problems_of(each)):
-            return Outcome.REFUSED
-        made = stage.made(folder)
+        artefacts = [a for a in find_artefacts(place) if a.complete]
+        return bool(artefacts) and not any(True for each in artefacts for _ in problems_of(each))
     except InputError:
-        return Outcome.REFUSED  # nothing, or nothing that can be read
-    if not damage.same(made, stage.undisturbed()):
-        raise WrongError(f"what {stage.name} made looks complete and is something else")
-    return Outcome.HELD
+        return False  # nothing, or nothing that can be read
 
 
 def _again(stage: Stage, folder: Path) -> None:
@@ -79,7 +87,7 @@ def killed(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcom
     """Kills a stage at a random moment, once or twice, and runs it again."""
     stage = draw.choice(stages)
     stage.prepare(folder)
-    longest = 12 if stage.costly else 3
+    longest = 12 if stage.costly else 0.6 if stage.name in ("demonstrations", "convert") else 3
     for _ in range(draw.randint(1, 2)):
         process = _started(stage, folder)
         try:
@@ -154,7 +162,7 @@ def no_permission(stages: Sequence[Stage], draw: random.Random, folder: Path) ->
     """
     stage = draw.choice(stages)
     stage.prepare(folder)
-    place = folder / stage.output
+    place = folder / stage.outputs[0]
     if place.exists():
         shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -173,9 +181,11 @@ def kinds() -> list[Kind]:
     """Every kind of disturbance."""
     train = [by_name("train")]
     after = [stage for stage in COSTLY if stage not in train]
-    data = [stage for stage in QUICK if stage.name != "convert"]
+    killed_apart = [by_name("demonstrations"), by_name("convert")]
+    data = [stage for stage in QUICK if stage.name != "save" and stage not in killed_apart]
     return [
         _kind("render, cache, pack, audit, vocab, export killed", killed, data, costly=True),
+        _kind("demonstrations and convert killed", killed, killed_apart, costly=True),
         _kind("training killed", killed, train, costly=True),
         _kind("evaluation and report killed", killed, after, costly=True),
         _kind("one of two workers killed", worker_killed, ON_BEAM, costly=True),

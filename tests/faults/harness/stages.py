@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from instrux.data.audit_settings import AuditSettings, AuditTask
+from instrux.data.demonstration_formats import DemonstrationInput
+from instrux.data.demonstration_settings import DemonstrationSettings
 from instrux.training.metrics_log import read_metrics
 from pipelines.audit import audit
+from pipelines.demonstrations import demonstrations
 from pipelines.export import ExportSettings, ExportTask, export
 from pipelines.pack import pack
 from pipelines.render import render
@@ -29,6 +32,7 @@ from tests.faults.harness import damage
 from tests.faults.harness.trials import quiet
 
 TRAIN_STEPS = 60
+RENDERED, MODEL = "rendered", "model"
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,16 @@ class Stage:
     Attributes:
         name: the command's.
         run: runs it in a folder.
-        output: the folder that it writes, below that one.
+        outputs: the folders that it writes, below that one.
         after: the stages whose output it reads.
         reads: what must be there before, below the folder.
-        content: what it made, to be compared.
+        content: what it made in one of them, to be compared.
         costly: whether it takes seconds.
     """
 
     name: str
     run: Callable[[Path, Sequence[str]], object]
-    output: str
+    outputs: tuple[str, ...]
     after: tuple[str, ...]
     reads: tuple[str, ...]
     content: Callable[[Path], Any]
@@ -58,13 +62,14 @@ class Stage:
         damage._task(folder)
         for name in self.reads:
             shutil.copytree(_sound(self.name) / name, folder / name, dirs_exist_ok=True)
-        shutil.rmtree(folder / self.output, ignore_errors=True)
+        for name in self.outputs:
+            shutil.rmtree(folder / name, ignore_errors=True)
 
-    def made(self, folder: Path) -> Any:
-        """What it made in a folder."""
-        return self.content(folder / self.output)
+    def made(self, folder: Path) -> dict[str, Any]:
+        """What it made in a folder, by output."""
+        return {name: self.content(folder / name) for name in self.outputs}
 
-    def undisturbed(self) -> Any:
+    def undisturbed(self) -> dict[str, Any]:
         """What it makes if it is left alone."""
         return _undisturbed(self.name)
 
@@ -89,9 +94,8 @@ def _sound(name: str) -> Path:
 
 
 @functools.cache
-def _undisturbed(name: str) -> Any:
-    stage = by_name(name)
-    return stage.content(_sound(name) / stage.output)
+def _undisturbed(name: str) -> dict[str, Any]:
+    return by_name(name).made(_sound(name))
 
 
 def sound(stages: Sequence[Stage]) -> None:
@@ -138,8 +142,30 @@ def _export(folder: Path, beam_args: Sequence[str]) -> None:
     export(ExportSettings(mixture="toy", format="jsonl"), data_dir=folder, tasks=[task])
 
 
+def _demonstrations(folder: Path, beam_args: Sequence[str]) -> None:
+    path = folder / "demonstrations.jsonl"
+    lines = [
+        {"id": f"d{n}", "prompt": f"Question {n}?", "completion": f"{n}.", "user_id": f"u{n % 9}"}
+        for n in range(60)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = DemonstrationSettings(
+        inputs=(DemonstrationInput.parse(f"instrux={path}"),), name="toy", vocabulary=damage.BYTES
+    )
+    demonstrations(settings, data_dir=folder, beam_args=beam_args)
+
+
+def _save(folder: Path, beam_args: Sequence[str]) -> None:
+    damage.make_parameters(folder / MODEL)
+
+
 def _convert(folder: Path, beam_args: Sequence[str]) -> None:
-    damage.make_parameters(folder / "model")
+    from launch.convert import convert
+
+    out = folder / "converted"
+    if out.is_dir() and not out.is_symlink():  # as its users must, since it overwrites nothing
+        shutil.rmtree(out)
+    convert(("instrux", str(folder / MODEL)), ("hf", str(out)))
 
 
 @functools.cache
@@ -205,6 +231,11 @@ def _digests(folder: Path) -> dict[str, str]:
     }
 
 
+def _weights(folder: Path) -> dict[str, str]:
+    """A card and a lineage name folders."""
+    return {name: digest for name, digest in _digests(folder).items() if name in _HUGGING_FACE}
+
+
 def _of_export(folder: Path) -> dict[str, str]:
     (only,) = folder.iterdir()
     return _digests(only)
@@ -235,26 +266,35 @@ def _parameters(folder: Path) -> Any:
     return damage.read_parameters(folder)
 
 
-RENDERED, MODEL = "rendered", "model"
+_HUGGING_FACE = ("config.json", "model.safetensors")
 STAGES = (
-    Stage("render", _render, RENDERED, (), (), _digests),
-    Stage("cache", _cache, "cache", ("render",), (RENDERED,), _digests),
-    Stage("pack", _pack, "packed", ("render",), (RENDERED,), _digests),
-    Stage("audit", _audit, "audit", ("render",), (RENDERED,), _digests),
-    Stage("vocab", _vocab, "vocab", ("render",), (RENDERED,), _digests),
-    Stage("export", _export, "exported", ("render",), (RENDERED,), _of_export),
-    Stage("convert", _convert, MODEL, (), (), _parameters),
-    Stage("train", _train, "trained", (), (), _losses, costly=True),
+    Stage("render", _render, (RENDERED,), (), (), _digests),
+    Stage("cache", _cache, ("cache",), ("render",), (RENDERED,), _digests),
+    Stage("pack", _pack, ("packed",), ("render",), (RENDERED,), _digests),
+    Stage("audit", _audit, ("audit",), ("render",), (RENDERED,), _digests),
+    Stage("vocab", _vocab, ("vocab",), ("render",), (RENDERED,), _digests),
+    Stage("export", _export, ("exported",), ("render",), (RENDERED,), _of_export),
+    Stage(
+        "demonstrations",
+        _demonstrations,
+        ("demonstrations", "rendered/demonstrations_toy"),
+        (),
+        (),
+        _digests,
+    ),
+    Stage("save", _save, (MODEL,), (), (), _parameters),
+    Stage("convert", _convert, ("converted",), ("save",), (MODEL,), _weights),
+    Stage("train", _train, ("trained",), (), (), _losses, costly=True),
     Stage(
         "evaluate",
         _evaluate,
-        "model/eval",
-        ("render", "convert"),
+        ("model/eval",),
+        ("render", "save"),
         (RENDERED, MODEL),
         _predictions,
         costly=True,
     ),
-    Stage("report", _report, "page", ("evaluate",), (RENDERED, MODEL), _names, costly=True),
+    Stage("report", _report, ("page",), ("evaluate",), (RENDERED, MODEL), _names, costly=True),
 )
 
 
