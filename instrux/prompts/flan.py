@@ -165,7 +165,7 @@ class FlanForm:
             answer_choices=None if turned else _texts(fields.get("options")),
             references=None if turned else _texts(fields.get("answers")),
             example_id=example_id,
-            group=None if turned else row.get("group"),
+            group=None if turned or row.get("group") is None else str(row["group"]),
         )
 
     def _fields(
