@@ -33,16 +33,16 @@ def _look(stage: Stage, folder: Path) -> Outcome:
         return Outcome.HELD  # what it wrote grows as it goes; `_again` holds it to its end
     outcome = Outcome.HELD
     for name in stage.outputs:
-        if not _looks_complete(folder / name):
+        if not _looks_complete(stage, folder / name):
             outcome = Outcome.REFUSED
         elif not damage.same(stage.content(folder / name), stage.undisturbed()[name]):
             raise WrongError(f"what {stage.name} made looks complete and is something else")
     return outcome
 
 
-def _looks_complete(place: Path) -> bool:
+def _looks_complete(stage: Stage, place: Path) -> bool:
     """Whether a user would take what lies there for a whole output."""
-    if place.name == "converted":  # other people's format: it is there or it is not
+    if not stage.is_ours:  # it is there or it is not
         return place.is_dir() and not place.is_symlink()
     try:
         artefacts = [a for a in find_artefacts(place) if a.complete]
@@ -87,11 +87,10 @@ def killed(stages: Sequence[Stage], draw: random.Random, folder: Path) -> Outcom
     """Kills a stage at a random moment, once or twice, and runs it again."""
     stage = draw.choice(stages)
     stage.prepare(folder)
-    longest = 12 if stage.costly else 0.6 if stage.name in ("demonstrations", "convert") else 3
     for _ in range(draw.randint(1, 2)):
         process = _started(stage, folder)
         try:
-            process.wait(draw.random() * longest)
+            process.wait(draw.random() * stage.kill_within)
         except subprocess.TimeoutExpired:
             process.send_signal(draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
             process.wait()

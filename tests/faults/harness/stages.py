@@ -47,6 +47,8 @@ class Stage:
         reads: what must be there before, below the folder.
         content: what it made in one of them, to be compared.
         costly: whether it takes seconds.
+        kill_within: seconds from its start in which it is killed.
+        is_ours: whether its outputs are of our formats, which say whether they are whole.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Stage:
     reads: tuple[str, ...]
     content: Callable[[Path], Any]
     costly: bool = False
+    kill_within: float = 3
+    is_ours: bool = True
 
     def prepare(self, folder: Path) -> None:
         """Puts what it reads into a folder."""
@@ -281,10 +285,20 @@ STAGES = (
         (),
         (),
         _digests,
+        kill_within=0.6,
     ),
     Stage("save", _save, (MODEL,), (), (), _parameters),
-    Stage("convert", _convert, ("converted",), ("save",), (MODEL,), _weights),
-    Stage("train", _train, ("trained",), (), (), _losses, costly=True),
+    Stage(
+        "convert",
+        _convert,
+        ("converted",),
+        ("save",),
+        (MODEL,),
+        _weights,
+        kill_within=0.6,
+        is_ours=False,
+    ),
+    Stage("train", _train, ("trained",), (), (), _losses, costly=True, kill_within=12),
     Stage(
         "evaluate",
         _evaluate,
@@ -293,8 +307,18 @@ STAGES = (
         (RENDERED, MODEL),
         _predictions,
         costly=True,
+        kill_within=12,
     ),
-    Stage("report", _report, ("page",), ("evaluate",), (RENDERED, MODEL), _names, costly=True),
+    Stage(
+        "report",
+        _report,
+        ("page",),
+        ("evaluate",),
+        (RENDERED, MODEL),
+        _names,
+        costly=True,
+        kill_within=12,
+    ),
 )
 
 
