@@ -1,4 +1,7 @@
-"""The pages: every command in them is one, and the site is built of them without a warning."""
+"""The pages: every command in them is one, and the site is built of them without a warning.
+
+Which of them are run, `tests/docs` says.
+"""
 
 import os
 import re
@@ -14,9 +17,8 @@ import pytest
 from instrux.errors import InputError
 from launch import beam_options, cli, gin_config, stages
 from launch.cli_options import UnknownArgument
+from tests.docs.pages import PAGES, ROOT, fenced_lines, without_remark
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LAUNCHERS = ("launch/gpu_box/train.sh", "launch/tpu_vm/train.sh", "launch/gke/train.sh")
 SBATCH = "launch/slurm/train.sbatch"
 # Gin files that a page means the reader to write.
@@ -45,15 +47,6 @@ class Command:
         return PLACEHOLDER.search(self.line) is not None
 
 
-def fenced_lines(text: str) -> Iterator[str]:
-    """Whole commands of the fenced blocks that hold shell lines: continued lines are joined."""
-    for language, block in re.findall(
-        r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
-    ):
-        if language in ("", "bash", "sh", "console", "shell"):
-            yield from re.sub(r"\\\n\s*", " ", block).splitlines()
-
-
 def commands_of(page: Path) -> Iterator[Command]:
     for line in fenced_lines(page.read_text(encoding="utf-8")):
         if (words := instrux_words(line)) is not None:
@@ -71,8 +64,7 @@ def instrux_words(line: str) -> list[str] | None:
     line = re.sub(r"^\$ ", "", line.strip())
     if not RUNS_INSTRUX.match(line):
         return None
-    # What a page says of a command stands behind it, three blanks or more apart.
-    line = re.sub(r"\s{3,}(?!-).*$", "", line)
+    line = without_remark(line)
     try:
         words = shlex.split(line, comments=True)
     except ValueError:
@@ -189,21 +181,6 @@ def test_a_gin_file_that_a_page_names_is_there(page):
     )
     for name in named:
         assert gin_config.find(name), name
-
-
-# --- some are run --------------------------------------------------------------------------------
-
-CHEAP = re.compile(r"^(\S*instrux )?(completion (bash|zsh|fish)|doctor$|mixtures show [\w+]+$)")
-
-
-@pytest.mark.parametrize(
-    "words",
-    sorted({c.words for c in COMMANDS if not c.is_synopsis and CHEAP.match(shlex.join(c.words))}),
-)
-def test_a_cheap_command_of_a_page_does_what_it_says(words, capsys):
-    offline = ["--offline"] if words == ("doctor",) else []
-    assert cli.main([*words, *offline]) == 0
-    assert capsys.readouterr().out
 
 
 def test_tasks_and_mixtures_of_the_pages_are_registered():

@@ -11,6 +11,7 @@ from tests.docs.pages import ShownCommand
 # A folder of the page, and the one of the working folder that stands for it.
 FOLDERS = {
     "/data": "data",
+    "/data/p3": "mirror",
     "~/.cache/instrux/vocab/t5_32000.model": "t5_32000.model",
     "~/natural-instructions": "natural-instructions",
 }
@@ -39,6 +40,11 @@ class Step:
     def words(self, command: ShownCommand) -> list[str]:
         """The words to run."""
         return [*(FOLDERS.get(word, word) for word in command.words), *self.behind]
+
+    @staticmethod
+    def environment(command: ShownCommand) -> dict[str, str]:
+        """The variables to set."""
+        return {name: FOLDERS.get(value, value) for name, value in command.environment.items()}
 
 
 _MIRROR = ("--skip_failing_sources",)

@@ -12,12 +12,21 @@ from tests.docs.pages import ShownCommand
 
 @dataclass(frozen=True)
 class Excuse:
-    """Why commands are not run: pages (all where empty), how their lines begin, the reason, and a test (`path::name`)."""
+    """Why commands are not run.
+
+    Attributes:
+        page: their page; "" is any.
+        begins: how their lines begin.
+        why: the reason.
+        held_by: a test that holds what they do, as `path::name`.
+        lines: how many lines of the pages it is for: one more is a new command.
+    """
 
     page: str
     begins: str
     why: str
     held_by: str = ""
+    lines: int = 1
 
     def is_of(self, command: ShownCommand) -> bool:
         """Does it excuse a command?"""
@@ -35,31 +44,31 @@ _HUB = "fetches from a public host"
 _SYNOPSIS = "a synopsis, not a command"
 
 NEEDS = (
-    Excuse("README.md", "instrux ", _SYNOPSIS, "tests/test_docs.py::test_a_command_of_a_page_is_one"),
-    Excuse("docs/lineage.md", "instrux ", _SYNOPSIS, "tests/launch/test_lineage.py"),
+    Excuse("README.md", "instrux ", _SYNOPSIS, "tests/test_docs.py::test_a_command_of_a_page_is_one", lines=17),
+    Excuse("docs/lineage.md", "instrux ", _SYNOPSIS, "tests/launch/test_lineage.py", lines=2),
     Excuse("docs/audit.md", "instrux pack …", _SYNOPSIS, "tests/pipelines/test_audit.py"),
-    Excuse("docs/models.md", "instrux train", _SYNOPSIS, "tests/launch/test_train_adapters.py"),
+    Excuse("docs/models.md", "instrux train", _SYNOPSIS, "tests/launch/test_train_adapters.py", lines=2),
     Excuse("docs/labelling.md", "instrux studio label import --db study.db --answers FILE", _SYNOPSIS, "tests/instrux/studio/label/test_exchange.py"),
     Excuse("docs/training.md", "JAX_COORDINATOR_ADDRESS=", _SYNOPSIS, "tests/instrux/training/test_two_processes.py"),
-    Excuse("", "make ", "the checks themselves: .ci/run makes the environment, the lint and the tests; tests/test_docs.py the site"),
-    Excuse("docs/launching/dataflow.md", "gcloud", _CLOUD),
+    Excuse("", "make ", "the checks themselves: .ci/run makes the environment, the lint and the tests; tests/test_docs.py the site", lines=11),
+    Excuse("docs/launching/dataflow.md", "gcloud", _CLOUD, lines=9),
     Excuse("docs/launching/dataflow.md", "PATH=", _CLOUD, _LAUNCHERS + "test_a_shell_file_is_clean"),
     Excuse("docs/launching/dataflow.md", ".venv/bin/instrux doctor", "needs Google Cloud's package", _FIRST + "test_what_is_needed_decides_the_exit_status"),
-    Excuse("", "export ", "sets variables for the lines behind it"),
-    Excuse("docs/launching/gke.md", "xpk", _CLOUD),
-    Excuse("docs/launching/gke.md", "launch/", _CLOUD, _LAUNCHERS + "test_a_workload_runs_the_arguments_as_they_were_written"),
-    Excuse("docs/launching/tpu_vm.md", "launch/", _CLOUD, _LAUNCHERS + "test_every_vm_gets_the_arguments_as_they_were_written"),
-    Excuse("docs/launching/skypilot.md", "sky", _CLOUD, _LAUNCHERS + "test_the_lines_of_skypilot_start_training"),
-    Excuse("docs/launching/slurm.md", "s", _CLUSTER, _LAUNCHERS + "test_two_processes_of_a_slurm_job_train_as_one"),
-    Excuse("", "tail -f", "does not end"),
-    Excuse("", "git clone", "needs a network"),
+    Excuse("", "export ", "sets variables for the lines behind it", lines=5),
+    Excuse("docs/launching/gke.md", "xpk", _CLOUD, lines=3),
+    Excuse("docs/launching/gke.md", "launch/", _CLOUD, _LAUNCHERS + "test_a_workload_runs_the_arguments_as_they_were_written", lines=4),
+    Excuse("docs/launching/tpu_vm.md", "launch/", _CLOUD, _LAUNCHERS + "test_every_vm_gets_the_arguments_as_they_were_written", lines=6),
+    Excuse("docs/launching/skypilot.md", "sky", _CLOUD, _LAUNCHERS + "test_the_lines_of_skypilot_start_training", lines=4),
+    Excuse("docs/launching/slurm.md", "s", _CLUSTER, _LAUNCHERS + "test_two_processes_of_a_slurm_job_train_as_one", lines=5),
+    Excuse("", "tail -f", "does not end", lines=2),
+    Excuse("", "git clone", "needs a network", lines=3),
     Excuse("docs/launching/gpu_box.md", "nohup", "needs accelerators", _LAUNCHERS + "test_a_machine_tries_again_where_that_may_help"),
     Excuse("docs/launching/gpu_box.md", ".venv/bin/instrux doctor", "needs an accelerator", _FIRST + "test_what_is_needed_decides_the_exit_status"),
     Excuse("docs/first_minutes.md", "instrux doctor --need", "needs an accelerator", _FIRST + "test_what_is_needed_decides_the_exit_status"),
     Excuse("docs/reproducing.md", "instrux fetch vocab", _HUB, "tests/instrux/data/test_vocabulary_release.py"),
-    Excuse("", "instrux fetch promptsource", _HUB, "tests/instrux/prompts/test_releases.py"),
+    Excuse("", "instrux fetch promptsource", _HUB, "tests/instrux/prompts/test_releases.py", lines=2),
     Excuse("", ".venv/bin/instrux fetch promptsource", _HUB, "tests/instrux/prompts/test_releases.py"),
-    Excuse("docs/flan.md", "instrux fetch flan-templates", _HUB, "tests/instrux/prompts/test_flan_release.py"),
+    Excuse("docs/flan.md", "instrux fetch flan-templates", _HUB, "tests/instrux/prompts/test_flan_release.py", lines=2),
     Excuse("docs/tk_instruct.md", "instrux fetch natural-instructions", _HUB, "tests/instrux/data/test_natural_instructions_release.py"),
     Excuse("docs/instructgpt.md", "instrux fetch gpt2", _HUB, "tests/instrux/data/test_byte_pairs_release.py"),
     Excuse("docs/flan.md", "instrux tasks preview rte_10templates", "rows of TensorFlow Datasets", "tests/tasks/test_flan_tfds.py"),
@@ -76,42 +85,42 @@ NEEDS = (
     Excuse("docs/demonstrations.md", "instrux demonstrations --name acme", "needs Presidio and a model of spaCy's", "tests/instrux/data/test_presidio_finder.py"),
     Excuse("docs/t5x_users.md", "pip install", "installs"),
     Excuse("docs/t5x_users.md", "python -m t5x.train", "needs a checkout of T5X"),
-    Excuse("docs/studio.md", "instrux studio", "a server that does not end", "tests/e2e/test_studio.py"),
+    Excuse("docs/studio.md", "instrux studio", "a server that does not end", "tests/e2e/test_studio.py", lines=2),
     Excuse("docs/labelling.md", "instrux studio label          --db", "a server that does not end", "tests/e2e/test_labelling.py"),
-    Excuse("docs/reliability.md", "python -m tests.faults.harness", "minutes to hours", "tests/faults/test_harness.py::test_a_seeded_round_finds_no_fault"),
+    Excuse("docs/reliability.md", "python -m tests.faults.harness", "minutes to hours", "tests/faults/test_harness.py::test_a_seeded_round_finds_no_fault", lines=2),
 )  # fmt: skip
 
 ELSEWHERE = (
-    Excuse("docs/adding_a_dataset.md", "instrux ", "run word for word", "tests/launch/test_module_import.py"),
+    Excuse("docs/adding_a_dataset.md", "instrux ", "run word for word", "tests/launch/test_module_import.py", lines=2),
 )  # fmt: skip
 
 NOT_YET = (
     Excuse("docs/caching.md", "instrux cache", "all 313 tasks rendered", "tests/pipelines/test_cache.py"),
-    Excuse("docs/t5x_users.md", "instrux ", "190 tasks rendered and cached", "tests/pipelines/test_cache.py"),
+    Excuse("docs/t5x_users.md", "instrux ", "190 tasks rendered and cached", "tests/pipelines/test_cache.py", lines=2),
     Excuse("docs/tk_instruct.md", "instrux render", "119 tasks rendered", "tests/pipelines/test_render_natural_instructions.py"),
     Excuse("docs/evaluating_any_model.md", "instrux export --mixture tk_instruct_test", "119 tasks rendered", "tests/launch/test_export.py"),
     Excuse("docs/evaluating_any_model.md", "instrux score", "answers of a model", "tests/launch/test_natural_instructions.py"),
     Excuse("docs/evaluating_any_model.md", "instrux evaluate --hf flan", "a folder of a model", "tests/launch/test_evaluate.py"),
     Excuse("docs/evaluating_any_model.md", "instrux run report.gin", "two evaluations", "tests/launch/test_report.py"),
-    Excuse("docs/evaluation.md", "instrux evaluate", "a run", "tests/launch/test_evaluate.py"),
+    Excuse("docs/evaluation.md", "instrux evaluate", "a run", "tests/launch/test_evaluate.py", lines=2),
     Excuse("docs/evaluation.md", "instrux select", "a run", "tests/launch/test_select_checkpoint.py"),
     Excuse("docs/evaluation.md", "instrux predict", "a run", "tests/launch/test_evaluate.py"),
     Excuse("docs/checkpoints.md", "instrux convert --from instrux runs/lora", "a run", "tests/launch/test_convert_adapters.py"),
     Excuse("docs/checkpoints.md", "instrux convert --from peft", "a run", "tests/launch/test_convert_adapters.py"),
-    Excuse("docs/checkpoints.md", "instrux convert", "a run, or a folder of a model", "tests/launch/test_convert.py"),
+    Excuse("docs/checkpoints.md", "instrux convert", "a run, or a folder of a model", "tests/launch/test_convert.py", lines=7),
     Excuse("docs/checkpoints.md", "instrux evaluate", "a folder of a model", "tests/launch/test_evaluate.py"),
     Excuse("docs/launching/gpu_box.md", ".venv/bin/instrux evaluate", "a run", "tests/launch/test_evaluate.py"),
     Excuse("docs/launching/gpu_box.md", ".venv/bin/instrux convert", "a run", "tests/launch/test_convert.py"),
     Excuse("docs/training.md", "instrux train", "a model to train", "tests/launch/test_train.py"),
-    Excuse("docs/public_sets.md", "instrux ", "rows, and a run", "tests/tasks/test_public_sets.py"),
+    Excuse("docs/public_sets.md", "instrux ", "rows, and a run", "tests/tasks/test_public_sets.py", lines=3),
     Excuse("docs/compare.md", "instrux run", "minutes", "tests/e2e/test_compare_recipe.py"),
     Excuse("docs/flan.md", "instrux run flan/leave_one_cluster_out_tiny", "minutes", "tests/launch/test_flan_recipes.py"),
     Excuse("docs/instructgpt.md", "instrux run instructgpt/tiny", "minutes", "tests/e2e/test_instructgpt_recipe.py"),
-    Excuse("docs/labelling.md", "instrux evaluate --labels", "answers of labellers", "tests/launch/test_evaluate_labels.py"),
+    Excuse("docs/labelling.md", "instrux evaluate --labels", "answers of labellers", "tests/launch/test_evaluate_labels.py", lines=2),
     Excuse("docs/reproducing.md", "instrux doctor", "T5's vocabulary in the cache folder", _FIRST + "test_what_is_needed_decides_the_exit_status"),
     Excuse("docs/first_minutes.md", ".venv/bin/instrux quickstart", "ten minutes", _QUICKSTART),
     Excuse("docs/tutorial.md", ".venv/bin/instrux quickstart", "ten minutes", _QUICKSTART),
-    Excuse("docs/tutorial.md", ".venv/bin/instrux run quickstart", "tens of minutes", _QUICKSTART),
+    Excuse("docs/tutorial.md", ".venv/bin/instrux run quickstart", "tens of minutes", _QUICKSTART, lines=2),
     Excuse("docs/tutorial.md", ".venv/bin/instrux show", "what quickstart left", "tests/launch/test_lineage.py"),
     Excuse("docs/tutorial.md", ".venv/bin/instrux verify", "what quickstart left", "tests/launch/test_lineage.py"),
 )  # fmt: skip

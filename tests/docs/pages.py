@@ -41,21 +41,27 @@ class ShownCommand:
         return found
 
 
+def fenced_lines(text: str) -> Iterator[str]:
+    """Gives the lines of the fenced blocks that hold shell lines; continued ones are joined."""
+    for language, block in re.findall(
+        r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ):
+        if language in ("", "bash", "sh", "console", "shell"):
+            yield from re.sub(r"\\\n\s*", " ", block).splitlines()
+
+
+def without_remark(line: str) -> str:
+    """Cuts off what a page says of a command behind it, three blanks or more apart."""
+    return re.sub(r"\s{3,}(?![-\s]).*$", "", line.strip())
+
+
 def shown_commands() -> list[ShownCommand]:
     """Gives the commands of all pages, in their order."""
     return [command for page in PAGES for command in _of_page(page)]
 
 
 def _of_page(page: Path) -> Iterator[ShownCommand]:
-    text = page.read_text(encoding="utf-8")
-    for language, block in re.findall(
-        r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
-    ):
-        if language not in ("", "bash", "sh", "console", "shell"):
-            continue
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            # What a page says of a command stands behind it, three blanks or more apart.
-            line = re.sub(r"\s{3,}(?![-\s]).*$", "", line.strip())
-            first = next((word for word in line.split() if not _SETTING.match(word)), "")
-            if _PROGRAM.match(first):
-                yield ShownCommand(str(page.relative_to(ROOT)), line)
+    for line in map(without_remark, fenced_lines(page.read_text(encoding="utf-8"))):
+        first = next((word for word in line.split() if not _SETTING.match(word)), "")
+        if _PROGRAM.match(first):
+            yield ShownCommand(str(page.relative_to(ROOT)), line)

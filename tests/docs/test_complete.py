@@ -30,11 +30,15 @@ def test_a_new_command_would_be_found():
     assert _forgotten([new]) == ["docs/packing.md: instrux verify data/packed"]
 
 
-@pytest.mark.parametrize(
-    "named", [*STEPS, *EXCUSES], ids=lambda each: f"{each.page}: {each.begins}"
-)
-def test_what_the_tables_name_is_in_a_page(named):
-    assert any(named.is_of(command) for command in COMMANDS)
+@pytest.mark.parametrize("step", STEPS, ids=lambda each: f"{each.page}: {each.begins}")
+def test_a_step_is_of_a_command_in_a_page(step):
+    assert any(step.is_of(command) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("excuse", EXCUSES, ids=lambda each: f"{each.page}: {each.begins}")
+def test_an_excuse_is_for_the_commands_that_it_was_written_for(excuse: Excuse):
+    lines = [command.line for command in COMMANDS if excuse.is_of(command)]
+    assert len(lines) == excuse.lines, lines
 
 
 def test_no_excuse_is_for_a_command_that_a_chain_runs():

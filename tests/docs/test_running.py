@@ -90,7 +90,6 @@ def _task_files(folder: Path, data: Path) -> None:
 
 
 FOLDERS_OF = {
-    "looking": _t0,
     "data": _t0,
     "labelling": _outputs,
     "demonstrations": _written,
@@ -99,11 +98,17 @@ FOLDERS_OF = {
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_the_commands_of_a_chain_end_well_and_show_what_they_should(chain, tmp_path, shared_data):
+def test_the_commands_of_a_chain_end_well_and_show_what_they_should(chain, tmp_path, request):
     if chain in FOLDERS_OF:
-        FOLDERS_OF[chain](tmp_path, shared_data)
+        FOLDERS_OF[chain](tmp_path, request.getfixturevalue("shared_data"))
     steps = steps_of(chain, shown_commands())
-    answers = _run(tmp_path, [(step.words(command), command) for step, command in steps])
+    answers = _run(
+        tmp_path,
+        [
+            {"words": step.words(command), "environment": step.environment(command)}
+            for step, command in steps
+        ],
+    )
     for (step, command), answer in zip(steps, answers, strict=True):
         screens = answer["out"] + answer["err"]
         assert answer["status"] == 0, f"{command.page}: {command.line}\n{screens}"
@@ -111,7 +116,8 @@ def test_the_commands_of_a_chain_end_well_and_show_what_they_should(chain, tmp_p
         assert "Traceback" not in screens, screens
 
 
-def _run(folder: Path, commands) -> list[dict]:
+def _run(folder: Path, commands: list[dict]) -> list[dict]:
+    """Runs commands, each with its words and the variables it sets, and gives what each left."""
     cache = Path(os.environ.get("INSTRUX_CACHE", Path.home() / ".cache" / "instrux"))
     own = folder / "cache"
     own.mkdir()
@@ -122,15 +128,10 @@ def _run(folder: Path, commands) -> list[dict]:
         "INSTRUX_MIRROR": str(folder / "mirror"), "HF_HUB_OFFLINE": "1",
         "INSTRUX_VOCABULARY": str(folder / "t5_32000.model"),
     }  # fmt: skip
-    given = [
-        # The page's mirror lies in the working folder.
-        {"words": words, "environment": {name: "mirror" for name in command.environment}}
-        for words, command in commands
-    ]
     child = str(ROOT / "tests" / "docs" / "child.py")
     ended = subprocess.run(
         [sys.executable, child, str(folder / "answers.json")],
-        input=json.dumps(given), cwd=folder, env=environment, capture_output=True, text=True,
+        input=json.dumps(commands), cwd=folder, env=environment, capture_output=True, text=True,
         timeout=500,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
