@@ -80,7 +80,7 @@ def test_a_cluster_of_several_datasets_has_a_mean(part):
     assert rows[2].is_mean and rows[2].arms[0].mean == 75.0 and rows[2].arms[0].best_dev == 50.0
 
 
-def test_multircs_f1_has_a_row_of_its_own_and_its_published_figure(make_run, made_task, tmp_path):
+def test_multircs_f1_and_whole_questions_have_rows_of_their_own(make_run, made_task, tmp_path):
     tasks = [
         made_task(
             "super_glue/multirc",
@@ -88,7 +88,9 @@ def test_multircs_f1_has_a_row_of_its_own_and_its_published_figure(make_run, mad
             GROUP,
             1.0,
             "reading_comprehension",
-            options={"metrics": {"accuracy": 100.0, "answer_f1": f1}},
+            options={
+                "metrics": {"accuracy": 100.0, "answer_f1": f1, "question_exact_match": f1 / 2}
+            },
         )
         for n, f1 in enumerate((40.0, 60.0))
     ]
@@ -100,12 +102,13 @@ def test_multircs_f1_has_a_row_of_its_own_and_its_published_figure(make_run, mad
     ]
     dev = dataclasses.replace(test, tasks=tuple(dev), summaries=())
     write_results(tmp_path / "a" / "dev" / "10" / "results.json", dev)
-    accuracy, f1 = flan_section(arms([read_run(run)])).rows
+    accuracy, f1, whole = flan_section(arms([read_run(run)])).rows
     assert (accuracy.metric, accuracy.published) == ("accuracy", (None,) * 5)
     assert (f1.metric, f1.arms[0].mean, f1.baseline_cell) == ("answer_f1", 50.0, "–")
     # The second template is better on the dev rows by F1.
     assert (f1.arms[0].best_dev, f1.arms[0].chosen) == (60.0, ("super_glue/multirc_type_1",))
     assert f1.published_cells[2] == ("74.5", "chk1")
+    assert (whole.metric, whole.arms[0].mean) == ("question_exact_match", 25.0)
 
 
 def test_a_tuned_model_is_held_against_the_untuned_one(make_run, made_task):
