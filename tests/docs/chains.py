@@ -1,20 +1,23 @@
 """Which commands of the pages are run, in which order, and what is changed in them.
 
 A step names a command by its page and how its line begins. Its words stay those of the page; what
-stands in `FOLDERS` is replaced in all of them, and `behind` is put behind them.
+stands in `FOLDERS` is replaced in all of them, `/data` and `/runs` lie in the working folder, and
+`behind` is put behind them.
 """
 
+import re
 from dataclasses import dataclass
 
 from tests.docs.pages import ShownCommand
 
 # A folder of the page, and the one of the working folder that stands for it.
 FOLDERS = {
-    "/data": "data",
     "/data/p3": "mirror",
     "~/.cache/instrux/vocab/t5_32000.model": "t5_32000.model",
     "~/natural-instructions": "natural-instructions",
 }
+# Bare, or quoted as gin has it.
+_FROM_ROOT = re.compile(r"(?<![^'])/(?=(data|runs)\b)")
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,38 @@ class Step:
 
     def words(self, command: ShownCommand) -> list[str]:
         """The words to run."""
-        return [*(FOLDERS.get(word, word) for word in command.words), *self.behind]
+        return [*map(_here, command.words), *self.behind]
 
     @staticmethod
     def environment(command: ShownCommand) -> dict[str, str]:
         """The variables to set."""
-        return {name: FOLDERS.get(value, value) for name, value in command.environment.items()}
+        return {name: _here(value) for name, value in command.environment.items()}
+
+
+def _here(word: str) -> str:
+    return FOLDERS.get(word) or _FROM_ROOT.sub("", word)
 
 
 _MIRROR = ("--skip_failing_sources",)
 _FEW = ("--leave_out_missing", "--num_examples", "20")
+_TINY = (
+    *("--gin.NUM_EXAMPLES=20", "--gin.training_data.pack_settings.leave_out_missing=True"),
+    *("--gin.TRAIN_STEPS=3", "--gin.BATCH_SIZE=2"),
+    *(f"--gin.t5.T5Config.{size}=8" for size in ("emb_dim", "head_dim", "mlp_dim")),
+    *(
+        f"--gin.t5.T5Config.{size}=1"
+        for size in ("num_heads", "num_encoder_layers", "num_decoder_layers")
+    ),
+)
+_ASKED = (
+    *("--gin.evaluate.evaluate.max_examples=2", "--gin.evaluate.evaluate.inputs_length=64"),
+    "--gin.evaluate.evaluate.allow_missing=True",
+)
+_SELECTED = (
+    "--gin.select_checkpoint.select.max_examples=2",
+    "--gin.select_checkpoint.select.inputs_length=64",
+)
+_ASKED_OF_HF = ("--max_examples", "2", "--inputs_length", "64")
 
 CHAINS: dict[str, tuple[Step, ...]] = {
     "looking": (
@@ -86,6 +111,28 @@ CHAINS: dict[str, tuple[Step, ...]] = {
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux render", _MIRROR),
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux pack", _FEW, "pack "),
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux fetch vocab", ("--source", "t5_32000.model")),
+    ),
+    "models": (
+        # What is asked, and what is trained on.
+        Step("docs/launching/gpu_box.md", ".venv/bin/instrux render", _MIRROR),
+        Step("docs/launching/gpu_box.md", ".venv/bin/instrux pack", _FEW, "pack "),
+        Step("docs/evaluating_any_model.md", "instrux render --task", shows="render"),
+        # A run, which stands for `runs/t0` too.
+        Step("docs/training.md", "instrux train", _TINY, "step 3"),
+        Step("docs/evaluation.md", "instrux evaluate --gin_file", _ASKED, "results.json"),
+        Step("docs/evaluation.md", "instrux select", _SELECTED, "selected"),
+        Step("docs/evaluation.md", "instrux predict", shows="1 inputs"),
+        Step("docs/launching/gpu_box.md", ".venv/bin/instrux evaluate", _ASKED, "results.json"),
+        Step("docs/launching/gpu_box.md", ".venv/bin/instrux convert", shows="one-hf"),
+        # Models of others.
+        Step("docs/checkpoints.md", "instrux convert --from hf", shows="runs/"),
+        Step("docs/checkpoints.md", "instrux convert --from t5x", shows="runs/t5-lm"),
+        Step("docs/checkpoints.md", "instrux convert --from instrux runs/mine", shows="exported"),
+        Step("docs/checkpoints.md", "instrux convert --from instrux runs/lora", shows="adapter"),
+        Step("docs/checkpoints.md", "instrux convert --from peft", shows="runs/lora-again"),
+        Step("docs/checkpoints.md", "instrux evaluate", _ASKED_OF_HF, "evaluated"),
+        Step("docs/evaluation.md", "instrux evaluate --hf", _ASKED_OF_HF, "results.json"),
+        Step("docs/evaluating_any_model.md", "instrux evaluate --hf flan", _ASKED_OF_HF, "flan_t5"),
     ),
     "labelling": (
         Step("docs/labelling.md", "instrux studio label create   --db study.db"),

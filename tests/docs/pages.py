@@ -50,6 +50,15 @@ def fenced_lines(text: str) -> Iterator[str]:
             yield from re.sub(r"\\\n\s*", " ", block).splitlines()
 
 
+def shown_file(page: str, name: str) -> str:
+    """Gives a file that a page shows whole: the fenced block whose first line is `# name`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (block,) = re.findall(
+        rf"^```\w*\n(# {re.escape(name)}\n.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    return block
+
+
 def without_remark(line: str) -> str:
     """Cuts off what a page says of a command behind it, three blanks or more apart."""
     return re.sub(r"\s{3,}(?![-\s]).*$", "", line.strip())

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.chains import CHAINS, steps_of
-from tests.docs.pages import ROOT, shown_commands
+from tests.docs.pages import ROOT, shown_commands, shown_file
+from tests.docs.tiny_models import make_models
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +36,19 @@ def _t0(folder: Path, data: Path) -> None:
     for rows in (data / "hf_dummy" / "sciq" / "default").glob("*.jsonl"):
         _cut(rows, folder / "mirror" / "sciq" / "default" / rows.name, 6)
     (folder / "t5_32000.model").symlink_to(data / "vocab" / "t5_32000.model")
+
+
+def _models(folder: Path, data: Path) -> None:
+    """What `_t0` gives, models of others and of ours in small, and the pages' gin files."""
+    _t0(folder, data)
+    (folder / "data").mkdir()
+    (folder / "data" / "t5_32000.model").symlink_to(data / "vocab" / "t5_32000.model")
+    (folder / "t5.model").symlink_to(data / "vocab" / "t5_32000.model")
+    make_models(folder, merges=data / "vocab" / "gpt2" / "merges.txt")
+    (folder / "runs" / "t0").symlink_to("first")
+    for name in ("evaluate.gin", "select.gin", "predict.gin"):
+        (folder / name).write_text(shown_file("docs/evaluation.md", name), encoding="utf-8")
+    (folder / "questions.jsonl").write_text('{"inputs": "Is it so?"}\n', encoding="utf-8")
 
 
 def _outputs(folder: Path, data: Path) -> None:
@@ -91,6 +105,7 @@ def _task_files(folder: Path, data: Path) -> None:
 
 FOLDERS_OF = {
     "data": _t0,
+    "models": _models,
     "labelling": _outputs,
     "demonstrations": _written,
     "natural instructions": _task_files,
