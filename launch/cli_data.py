@@ -8,6 +8,7 @@ from launch.cli_options import (
     AddCommand,
     add_exclude,
     add_leave_out,
+    add_leave_out_missing,
     add_names,
     names,
     refuse,
@@ -70,6 +71,7 @@ def _add_cache(add: AddCommand) -> None:
     add_names(cache)
     cache.add_argument("--data_dir", required=True, help="folder that gets cache/")
     cache.add_argument("--split", action="append", help="split to cache; all when left out")
+    add_leave_out_missing(cache, told="by name")
 
 
 def _cache(options: argparse.Namespace, rest: list[str]) -> int:
@@ -80,6 +82,7 @@ def _cache(options: argparse.Namespace, rest: list[str]) -> int:
         names=names(options),
         data_dir=options.data_dir,
         splits=options.split,
+        leave_out_missing=options.leave_out_missing,
         module_imports=options.module_import,
         beam_args=beam_args,
     )

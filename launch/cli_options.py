@@ -32,10 +32,15 @@ def add_leave_out(command: argparse.ArgumentParser) -> None:
         help="glob over tasks and datasets to leave out, the other rates renormalised; may be "
         "repeated",
     )
+    add_leave_out_missing(command, told="with the share that is lost")
+
+
+def add_leave_out_missing(command: argparse.ArgumentParser, *, told: str) -> None:
+    """Adds --leave_out_missing."""
     command.add_argument(
         "--leave_out_missing",
         action="store_true",
-        help="leave out tasks that are not rendered, told with the share that is lost",
+        help=f"leave out tasks that are not rendered, told {told}",
     )
 
 

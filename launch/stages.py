@@ -224,6 +224,7 @@ def cache(
     names: Sequence[str],
     data_dir: str,
     splits: Sequence[str] | None = None,
+    leave_out_missing: bool = False,
     module_imports: Sequence[str] = (),
     beam_args: Sequence[str] = (),
 ) -> Any:
@@ -233,6 +234,7 @@ def cache(
         names: tasks, mixtures, or globs over task names.
         data_dir: folder that holds `rendered/`, and gets `cache/`.
         splits: task splits; all that a task declares where None.
+        leave_out_missing: whether tasks that are not rendered are left out, told by name.
         module_imports: modules of the user's own tasks.
         beam_args: options for Beam.
     """
@@ -243,6 +245,7 @@ def cache(
         tasks=names,
         data_dir=data_dir,
         splits=splits,
+        leave_out_missing=leave_out_missing,
         beam_args=beam_args,
         module_imports=module_imports,
     )

@@ -23,6 +23,7 @@ from instrux.beam.runners import pipeline_options, run_pipeline, shares_this_mac
 from instrux.data import registration
 from instrux.data.cached_examples import CacheEncoder, CacheStats
 from instrux.data.files import as_path, write_json_atomically
+from instrux.data.left_out import leave_out, some_names, told_without_rates
 from instrux.data.manifest import (
     COMPLETED,
     CompletedFolder,
@@ -31,12 +32,13 @@ from instrux.data.manifest import (
     file_record,
     library_versions,
 )
-from instrux.data.rendered import RenderedSplit
+from instrux.data.rendered import RenderedSplit, rendered_manifests
 from instrux.data.seqio_source import PromptedTaskSource
 from instrux.data.tfrecord import read_records
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.progress import Progress, tell
+from pipelines.mixture import has_nothing
 
 _MIN_SHARDS = 16
 _SKIPPED_SHOWN = 5
@@ -89,6 +91,15 @@ class _SplitToCache:
         fingerprint = self.rendered.manifest().fingerprint
         return {"vocabularies": digests, "extra_ids": extra_ids, "source": fingerprint}
 
+    @property
+    def name(self) -> str:
+        """Of its task and the split, for messages."""
+        return f"{self.task.name}, {self.split}"
+
+    def is_missing(self) -> bool:
+        """Is there nothing to cache it from?"""
+        return self.rendered is not None and has_nothing(self.rendered)
+
     def is_done(self) -> bool:
         return self.completed.has_all_files(self.settings)
 
@@ -118,6 +129,7 @@ def cache(
     tasks: Sequence[str],
     data_dir: str | Path,
     splits: Sequence[str] | None = None,
+    leave_out_missing: bool = False,
     beam_args: Sequence[str] = (),
     module_imports: Sequence[str] = (),
 ) -> CacheResult:
@@ -127,6 +139,8 @@ def cache(
         tasks: names of registered tasks or mixtures, or globs over tasks.
         data_dir: the folder that holds `rendered/` and gets `cache/`.
         splits: splits to cache; for rendered tasks None is those that are rendered.
+        leave_out_missing: whether tasks are left out that are not rendered, or have no example in
+            the splits.
         beam_args: Beam's own options.
         module_imports: modules that register the tasks, for workers that must ask SeqIO.
 
@@ -136,11 +150,7 @@ def cache(
     options = pipeline_options(beam_args)
     refuse_local_paths(options, [data_dir], what="data_dir")
     folder = as_path(data_dir) / "cache"
-    wanted = [
-        _SplitToCache(task, split, folder / seqio.get_task_dir_from_name(task.name), rendered)
-        for task in map(seqio.TaskRegistry.get, registration.resolve_names(tasks))
-        for split, rendered in _splits(task, splits, data_dir)
-    ]
+    wanted = _wanted(tasks, splits, data_dir, leave_out_missing=leave_out_missing)
     done = [each for each in wanted if each.is_done()]
     missing = [each for each in wanted if not each.is_done()]
     _tell_skipped(done)
@@ -160,8 +170,42 @@ def cache(
     return CacheResult(folder, cached=names[0], skipped=names[1])
 
 
+def _wanted(
+    tasks: Sequence[str],
+    splits: Sequence[str] | None,
+    data_dir: str | Path,
+    *,
+    leave_out_missing: bool,
+) -> list[_SplitToCache]:
+    """The splits of tasks to cache, all of them there to be read."""
+    folder = as_path(data_dir) / "cache"
+    wanted = [
+        _SplitToCache(task, split, folder / seqio.get_task_dir_from_name(task.name), rendered)
+        for task in map(seqio.TaskRegistry.get, registration.resolve_names(tasks))
+        for split, rendered in _splits(task, splits, data_dir, may_be_missing=leave_out_missing)
+    ]
+    if leave_out_missing:
+        wanted = _without_missing(wanted)
+    rendered_manifests({each.name: each.rendered for each in wanted if each.rendered is not None})
+    return wanted
+
+
+def _without_missing(wanted: Sequence[_SplitToCache]) -> list[_SplitToCache]:
+    """Takes out what is not rendered, and tells it."""
+    there = {task: False for task in dict.fromkeys(each.task.name for each in wanted)}
+    for each in wanted:
+        there[each.task.name] |= not each.is_missing()
+    used, left_out = leave_out(dict.fromkeys(there, 1.0), is_missing=lambda task: not there[task])
+    if left_out:
+        tell(f"cache: {told_without_rates(left_out, len(there))}")
+    of_used = [each for each in wanted if each.task.name in used]
+    if splits := [each.name for each in of_used if each.is_missing()]:
+        tell(f"cache: LEFT OUT what is not rendered of other tasks: {some_names(splits)}")
+    return [each for each in of_used if not each.is_missing()]
+
+
 def _splits(
-    task: seqio.Task, splits: Sequence[str] | None, data_dir: str | Path
+    task: seqio.Task, splits: Sequence[str] | None, data_dir: str | Path, *, may_be_missing: bool
 ) -> list[tuple[str, RenderedSplit | None]]:
     """The splits of a task to cache, each with its rendered files if it has them."""
     if not task.supports_caching:
@@ -170,6 +214,8 @@ def _splits(
             "cannot be cached; leave it out"
         )
     wanted = [split for split in task.splits if splits is None or split in splits]
+    if not wanted and may_be_missing and _is_prompted(task):
+        wanted = list(splits or ())
     if not wanted:
         raise InputError(
             f"task {task.name}: it has no split {' or '.join(map(repr, splits or ()))}; "
@@ -182,8 +228,6 @@ def _splits(
     if splits is None:
         present = {split: each for split, each in rendered.items() if each.exists()}
         rendered = present if present else rendered
-    for each in rendered.values():
-        each.manifest()  # raises if it is not rendered
     return list(rendered.items())
 
 
@@ -212,7 +256,7 @@ def _specs(task: seqio.Task) -> dict[str, VocabularySpec]:
 
 def _tell_skipped(done: Sequence[_SplitToCache]) -> None:
     for each in done[:_SKIPPED_SHOWN]:
-        tell(f"cache {each.task.name}, {each.split}: complete, skipped")
+        tell(f"cache {each.name}: complete, skipped")
     if len(done) > _SKIPPED_SHOWN:
         tell(f"cache: {len(done) - _SKIPPED_SHOWN} more splits: complete, skipped")
 
@@ -292,9 +336,7 @@ def _cache_with_seqio(
     wanted: Sequence[_SplitToCache], options: Any, module_imports: Sequence[str]
 ) -> None:
     for each in wanted:
-        tell(
-            f"cache {each.task.name}, {each.split}: through SeqIO, since it is not a prompted task"
-        )
+        tell(f"cache {each.name}: through SeqIO, since it is not a prompted task")
         run_pipeline(
             functools.partial(_seqio_transforms, each, module_imports=module_imports), options
         )

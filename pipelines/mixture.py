@@ -94,6 +94,11 @@ class KeptRows:
         return 0 if self.of(task) else self._splits[task].manifest().examples
 
 
+def has_nothing(split: RenderedSplit) -> bool:
+    """Is a split not rendered, or without an example? Such tasks `leave_out_missing` leaves out."""
+    return not split.exists() or not split.manifest().examples
+
+
 def without_left_out(
     stage: str,
     settings: MixtureSettings,
@@ -121,7 +126,7 @@ def without_left_out(
     """
 
     def is_missing(task: str) -> bool:
-        return not splits[task].exists() or not splits[task].manifest().examples
+        return has_nothing(splits[task])
 
     try:
         used, left_out = leave_out(

@@ -96,14 +96,27 @@ def told(left_out: Sequence[LeftOutTask], of: int) -> str:
         of: how many tasks the mixture has.
     """
     lost = math.fsum(task.share for task in left_out)
+    return (
+        f"LEFT OUT {len(left_out)} of {of} tasks, {lost:.1%} of the mixture ({_listed(left_out)}); "
+        "the rates of the others are renormalised"
+    )
+
+
+def told_without_rates(left_out: Sequence[LeftOutTask], of: int) -> str:
+    """Words what is left out of tasks that are not mixed, in one line.
+
+    Args:
+        left_out: the tasks, one at least.
+        of: how many tasks there are.
+    """
+    return f"LEFT OUT {len(left_out)} of {of} tasks ({_listed(left_out)})"
+
+
+def _listed(left_out: Sequence[LeftOutTask]) -> str:
     reasons: dict[str, list[str]] = {}
     for task in left_out:
         reasons.setdefault(task.reason, []).append(task.name)
-    listed = "; ".join(f"{reason}: {_some(names)}" for reason, names in reasons.items())
-    return (
-        f"LEFT OUT {len(left_out)} of {of} tasks, {lost:.1%} of the mixture ({listed}); "
-        "the rates of the others are renormalised"
-    )
+    return "; ".join(f"{reason}: {some_names(names)}" for reason, names in reasons.items())
 
 
 def _matches(pattern: str, task: str, dataset: str) -> bool:
@@ -112,7 +125,8 @@ def _matches(pattern: str, task: str, dataset: str) -> bool:
     return any(name and fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
-def _some(names: Iterable[str]) -> str:
+def some_names(names: Iterable[str]) -> str:
+    """Lists the first few names, and says how many more there are."""
     every = list(names)
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
     return ", ".join(every[:_SHOWN]) + more

@@ -191,6 +191,30 @@ def test_only_splits_that_are_rendered_are_cached(data_dir):
         cache(tasks=["cachetest_generate"], data_dir=data_dir, splits=["validation"])
 
 
+def test_what_is_not_rendered_is_an_error_unless_it_may_be_left_out(data_dir, capsys):
+    shutil.rmtree(data_dir / "rendered" / "cachetest:infer")
+    (data_dir / "rendered" / "cachetest_generate" / "manifest.validation.json").unlink()
+    with pytest.raises(InputError, match=r"'cachetest:infer' is not rendered.*--leave_out_missing"):
+        cache(tasks=["cachetest_both"], data_dir=data_dir)
+    assert not (data_dir / "cache").exists()
+    result = cache(
+        tasks=["cachetest_both"],
+        data_dir=data_dir,
+        splits=["train", "validation"],
+        leave_out_missing=True,
+    )
+    assert result.cached == (("cachetest_generate", "train"),)
+    told = capsys.readouterr().err.splitlines()
+    assert "cache: LEFT OUT 1 of 2 tasks (not rendered: cachetest:infer)" in told
+    assert (
+        "cache: LEFT OUT what is not rendered of other tasks: cachetest_generate, validation"
+        in told
+    )
+    # A split that the tasks do not have is as little rendered as one that nobody rendered.
+    with pytest.raises(InputError, match="all 2 tasks"):
+        cache(tasks=["cachetest_both"], data_dir=data_dir, splits=["test"], leave_out_missing=True)
+
+
 @pytest.mark.parametrize(
     ("tasks", "splits", "told"),
     [
