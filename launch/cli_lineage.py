@@ -177,7 +177,7 @@ def _check(artefact: "Artefact", checked: list["Artefact"], *, chain: bool) -> l
     if any(each.manifest == artefact.manifest for each in checked):
         return []
     checked.append(artefact)
-    links = links_of(artefact)
+    links = links_of(artefact, thorough=True)
     problems = [*problems_of(artefact), *broken_links(artefact, links)]
     if chain:
         for link in links:

@@ -1,7 +1,7 @@
 """The stage `convert`: a checkpoint of one kind to another kind, a tensor at a time."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from instrux.models.t5 import T5Config
 from instrux.progress import progress
 from instrux.training.run_folder import RunDescription
 from instrux.training.streamed_params import StreamedLeaf, write_params
+from launch import convert_lineage
 from launch.foreign import (
     FORMATS,
     HUGGING_FACE,
@@ -147,6 +148,24 @@ def convert(
             shown.done = total
         if run is not None and target_kind == HUGGING_FACE:
             _write_card(partial, run, settings.dtype)
+        given = None if vocabulary is None else spec
+        convert_lineage.write(
+            partial,
+            (target_kind, out),
+            sources=[
+                *convert_lineage.sources_of(source_kind, source_path, step),
+                *convert_lineage.vocabulary_source(given),
+            ],
+            arguments=convert_lineage.arguments_of(
+                source,
+                target,
+                settings,
+                step=step,
+                vocabulary=None if given is None else str(given),
+                model=None if model is None else asdict(model),
+            ),
+            counts={"steps": weights.step, "tensors": total},
+        )
     return ConvertResult(Path(out), weights.config, weights.step, total)
 
 

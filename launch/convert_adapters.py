@@ -13,7 +13,7 @@ from instrux.interop.peft_folder import Adapters
 from instrux.models import adapters as models
 from instrux.training.run_folder import RunDescription
 from instrux.training.streamed_params import StreamedLeaf, StreamedParams, write_params
-from launch import foreign
+from launch import convert_lineage, foreign
 from launch.convert import ConvertResult, ConvertSettings
 from launch.whole_folder import appearing_whole
 
@@ -44,9 +44,9 @@ def convert_adapters(
     settings = ConvertSettings() if settings is None else settings
     kinds = (source[0], target[0])
     if kinds == (foreign.OURS, foreign.PEFT):
-        return _to_peft(Path(source[1]), Path(target[1]), base, step, settings.dtype)
+        return _to_peft(source, target, base, step, settings)
     if kinds == (foreign.PEFT, foreign.OURS):
-        return _from_peft(Path(source[1]), Path(target[1]), base, vocabulary, settings)
+        return _from_peft(source, target, base, vocabulary, settings)
     raise InputError(
         f"convert: from {kinds[0]} to {kinds[1]}; PEFT's adapters are written from a run of adapters, and"
         " read to one (instrux), which converts on with its base."
@@ -54,9 +54,14 @@ def convert_adapters(
 
 
 def _to_peft(
-    path: Path, out: Path, base_name: str | None, step: int | None, dtype: str
+    source: tuple[str, str],
+    target: tuple[str, str],
+    base_name: str | None,
+    step: int | None,
+    settings: ConvertSettings,
 ) -> ConvertResult:
-    run, step = foreign.run_and_step(path, step)
+    out = Path(target[1])
+    run, step = foreign.run_and_step(Path(source[1]), step)
     description = RunDescription.read(run)
     if description.base is None:
         raise InputError(f"{run}: holds no adapters; `--to hf` writes a whole model.")
@@ -65,20 +70,30 @@ def _to_peft(
     if base_name is None and foreign.kind_of(description.base) == foreign.HUGGING_FACE:
         base_name = description.base
     base = _opened(description.base, description.vocabulary)
-    size = sum(array.size for array in arrays.values()) * FLOAT_DTYPES[dtype].itemsize
+    size = sum(array.size for array in arrays.values()) * FLOAT_DTYPES[settings.dtype].itemsize
     adapters = Adapters(description.model, arrays, base_name)
     with appearing_whole(out, size) as partial:
-        count = peft_folder.write_adapters(partial, adapters, base, dtype=dtype)
+        count = peft_folder.write_adapters(partial, adapters, base, dtype=settings.dtype)
+        convert_lineage.write(
+            partial,
+            target,
+            sources=convert_lineage.sources_of(foreign.OURS, run, step),
+            arguments=convert_lineage.arguments_of(
+                source, target, settings, step=step, base=base_name
+            ),
+            counts={"steps": step, "tensors": count},
+        )
     return ConvertResult(out, description.model, step, count)
 
 
 def _from_peft(
-    path: Path,
-    out: Path,
+    source: tuple[str, str],
+    target: tuple[str, str],
     base_path: str | None,
     vocabulary: VocabularySpec | str | None,
     settings: ConvertSettings,
 ) -> ConvertResult:
+    path, out = Path(source[1]), Path(target[1])
     named = peft_folder.named_base(path)
     if base_path is None and named is not None and Path(named).exists():
         base_path = named
@@ -110,6 +125,23 @@ def _from_peft(
     with appearing_whole(out, size) as partial:
         description.write(partial)
         write_params(partial, _leaves(adapters), step=opened.step)
+        convert_lineage.write(
+            partial,
+            target,
+            sources=[
+                *convert_lineage.sources_of(foreign.PEFT, path),
+                *convert_lineage.sources_of(foreign.kind_of(base_path), base_path),
+                *convert_lineage.vocabulary_source(None if vocabulary is None else spec),
+            ],
+            arguments=convert_lineage.arguments_of(
+                source,
+                target,
+                settings,
+                base=base_path,
+                vocabulary=None if vocabulary is None else str(spec),
+            ),
+            counts={"steps": opened.step, "tensors": len(adapters.arrays)},
+        )
     return ConvertResult(out, adapters.config, opened.step, len(adapters.arrays))
 
 

@@ -34,7 +34,7 @@ def write(
         Source(
             kind="run" if is_ours else "checkpoint",
             name=f"{settings.model_dir if is_ours else settings.checkpoint}, step {run.step}",
-            path=settings.model_dir if is_ours else "",
+            path=settings.model_dir if is_ours else settings.checkpoint or "",
         )
     ]
     sources += [

@@ -88,7 +88,7 @@ def _summary(step: int, config: ModelConfig, dtype: str) -> str:
 
 
 def _training(run: Artefact, pack: PackManifest | None, step: int) -> str:
-    bases = [source.name for source in run.sources if source.kind == "checkpoint"]
+    bases = [source.name for source in run.sources if source.kind in ("checkpoint", "run")]
     known = "random parameters" if run.arguments else UNKNOWN
     rows = [("started from", f"`{bases[0]}`" if bases else known), ("steps", f"{step:,}")]
     for name in ("mixture", "batch_size", "seed"):

@@ -40,7 +40,7 @@ def write(
             Source(kind="packed", name=pack.name, fingerprint=fingerprint, path=str(pack))
         )
     if initial_checkpoint_path is not None:
-        sources.append(Source(kind="checkpoint", name=initial_checkpoint_path))
+        sources.append(_initial(initial_checkpoint_path))
     write_lineage(
         folder / FILE_NAME,
         "run",
@@ -50,3 +50,8 @@ def write(
         packages=("jax", "flax", "optax", "orbax-checkpoint", "grain"),
         counts={"steps": step or 0},
     )
+
+
+def _initial(path: str) -> Source:
+    # Its content is not read for a digest: every process has just read what its devices hold.
+    return Source(kind="checkpoint", name=path, path=path)

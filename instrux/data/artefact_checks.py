@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from instrux.data.artefacts import Artefact, ListedFile, find_artefacts
+from instrux.data.artefacts import CONVERTED, Artefact, ListedFile, find_artefacts
 from instrux.data.files import size_and_digest
-from instrux.data.lineage_files import Source
+from instrux.data.lineage_files import FILE_NAME as LINEAGE_NAME
+from instrux.data.lineage_files import Source, content_digest
 from instrux.data.tfrecord import read_records
 from instrux.errors import InputError
 
 SAME, CHANGED, ABSENT, NOT_OURS = "same", "changed", "not at hand", "not ours"
+AT_HAND = "at hand"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Link:
 
     Attributes:
         source: what the artefact recorded.
-        state: `same`, `changed` since, `not at hand`, or `not ours` (nothing to hold it against).
+        state: `same`, `changed` since, `not at hand`, `at hand` (and not read), or `not ours` (nothing
+            to hold it against).
         artefact: what lies there now, if it is one.
     """
 
@@ -153,19 +156,27 @@ class Link:
     artefact: Artefact | None = None
 
 
-def links_of(artefact: Artefact) -> list[Link]:
-    """Looks up what an artefact was made from."""
-    return [_link(artefact, source) for source in artefact.sources]
+def links_of(artefact: Artefact, *, thorough: bool = False) -> list[Link]:
+    """Looks up what an artefact was made from.
+
+    Args:
+        artefact: what was made.
+        thorough: whether checkpoints, which may be large, are read.
+    """
+    return [_link(artefact, source, thorough=thorough) for source in artefact.sources]
 
 
-def _link(artefact: Artefact, source: Source) -> Link:
-    if source.kind in ("dataset", "template", "exclude", "checkpoint"):
+def _link(artefact: Artefact, source: Source, *, thorough: bool) -> Link:
+    if source.kind in ("dataset", "template", "exclude") and not source.files:
         return Link(source, NOT_OURS)
     if source.kind == "vocabulary":
         return Link(source, _vocabulary_state(source))
-    path = _found(artefact, source.path)
+    path = _found(artefact, source)
     if path is None:
-        return Link(source, ABSENT)
+        return Link(source, ABSENT if source.path else NOT_OURS)
+    if source.kind == "checkpoint" or source.files:
+        state = _content_state(path, source) if thorough else AT_HAND
+        return Link(replace(source, path=str(path)), state, _checkpoint_at(path, source.kind))
     try:
         there = [each for each in find_artefacts(path) if _is_of(each, source)]
     except InputError:
@@ -174,6 +185,30 @@ def _link(artefact: Artefact, source: Source) -> Link:
         return Link(source, ABSENT)
     is_same = not source.fingerprint or there[0].fingerprint == source.fingerprint
     return Link(replace(source, path=str(path)), SAME if is_same else CHANGED, there[0])
+
+
+def _content_state(folder: Path, source: Source) -> str:
+    if not source.files:
+        return AT_HAND
+    try:
+        return SAME if content_digest(folder, source.files) == source.fingerprint else CHANGED
+    except OSError:
+        return ABSENT
+
+
+def _checkpoint_at(path: Path, kind: str) -> Artefact | None:
+    """What is known of a checkpoint, where it is one that we wrote."""
+    kinds = ("run", *CONVERTED) if kind == "checkpoint" else (kind,)
+    # T5X's checkpoint is named by its own folder as often as by the one above, which we write to.
+    above = [path.parent] if (path.parent / LINEAGE_NAME).exists() else []
+    for folder in (path, *above):
+        try:
+            found = [each for each in find_artefacts(folder) if each.kind in kinds]
+        except InputError:
+            continue
+        if found and (folder == path or found[0].kind == "t5x"):
+            return found[0]
+    return None
 
 
 def _is_of(artefact: Artefact, source: Source) -> bool:
@@ -191,18 +226,16 @@ def _vocabulary_state(source: Source) -> str:
         return ABSENT
 
 
-def _found(artefact: Artefact, recorded: str) -> Path | None:
+def _found(artefact: Artefact, source: Source) -> Path | None:
     """Where a source lies: as recorded, or from the artefact's own folder upwards."""
-    if not recorded:
+    if not source.path:
         return None
-    path = Path(recorded)
-    if path.exists():
-        return path
-    if not path.is_absolute():
-        for parent in artefact.folder.absolute().parents:
-            if (parent / path).exists():
-                return parent / path
-    return None
+    path = Path(source.path)
+    above = [] if path.is_absolute() else artefact.folder.absolute().parents
+    places = [path, *(parent / path for parent in above)]
+    # By one of its files: somewhere above, another folder may have the same name.
+    inner = source.files[0] if source.files else ""
+    return next((place for place in places if (place / inner).exists()), None)
 
 
 def broken_links(artefact: Artefact, links: Iterable[Link]) -> Iterator[Problem]:

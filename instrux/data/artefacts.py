@@ -22,6 +22,9 @@ _STAGES = {
     "export": "export",
     "audit": "audit",
 }
+CONVERTED = ("hf", "t5x", "peft")
+"""Kinds of checkpoints that `instrux convert` writes for others to read."""
+
 _CONTAINERS = ("rendered", "demonstrations", "cache", "vocab", "packed", "exported", "audit")
 
 
@@ -47,8 +50,8 @@ class Artefact:
     """One thing that we wrote.
 
     Attributes:
-        kind: `rendered`, `cache`, `vocabulary`, `packed`, `export`, `audit`, `run`, `evaluation`
-            or `report`; of another stage, its name.
+        kind: `rendered`, `cache`, `vocabulary`, `packed`, `export`, `audit`, `run`, `evaluation`,
+            `report`, or a checkpoint's format (`hf`, `t5x`, `peft`); of another stage, its name.
         folder: where it lies.
         name: what people call it.
         manifest: the file that describes it.
@@ -411,12 +414,17 @@ _MENDS = {
     "run": "train it again",
     "evaluation": "delete the folder and run `instrux evaluate` again",
     "report": "run the stage `report` again",
+    **dict.fromkeys(CONVERTED, "delete the folder and run `instrux convert` again"),
 }
 _COMPANIONS = {
     # Of a run, whatever else its user keeps there; of a report's folder likewise.
     "run": ("**/*",),
     "evaluation": (LINEAGE_NAME,),
     "report": ("**/*",),
+    # Of these too, as whoever publishes them adds cards, tokenizers and the like.
+    "hf": ("**/*",),
+    "peft": ("**/*",),
+    "t5x": (LINEAGE_NAME,),
 }
 
 
@@ -442,10 +450,14 @@ def _with_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
         counts=content["counts"],
         dropped={},
         files=tuple(ListedFile(**file) for file in content["files"]),
-        sources=tuple(Source(**source) for source in content["sources"]),
+        sources=tuple(_source(source) for source in content["sources"]),
         companions=_COMPANIONS[kind],
         mend=_MENDS[kind],
     )
+
+
+def _source(content: Mapping[str, Any]) -> Source:
+    return Source(**{**content, "files": tuple(content.get("files", ()))})
 
 
 def _without_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:

@@ -1,6 +1,7 @@
 """`lineage.json`: what made a folder that has no manifest of its own: a run, an evaluation, a report."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ class Source:
         fingerprint: what it was when it was read; "" where that is not recorded.
         path: where it lay; "" where it is no folder or file of ours.
         split: of a rendered task, else "".
+        files: relative to `path`, the files whose names and content `fingerprint` is the digest of; ()
+            where the fingerprint is another's, such as a manifest's.
     """
 
     kind: str
@@ -31,6 +34,38 @@ class Source:
     fingerprint: str = ""
     path: str = ""
     split: str = ""
+    files: tuple[str, ...] = ()
+
+
+def content_digest(folder: Path, names: Iterable[str]) -> str:
+    """Gives one digest of some files of a folder: their names, and the digest of each one's content.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(f"{name}\0{size_and_digest(folder / name)[1]}\n".encode())
+    return digest.hexdigest()
+
+
+def source_of_files(kind: str, name: str, *, folder: Path, names: Iterable[str]) -> Source:
+    """A source that is known by the content of its files, which are read for it.
+
+    Args:
+        kind: as `Source.kind`.
+        name: what people call it.
+        folder: where the files lie.
+        names: of the files, relative to the folder.
+    """
+    names = tuple(sorted(names))
+    return Source(
+        kind=kind,
+        name=name,
+        fingerprint=content_digest(folder, names),
+        path=str(folder),
+        files=names,
+    )
 
 
 def write_lineage(
@@ -47,7 +82,7 @@ def write_lineage(
 
     Args:
         path: the file to write.
-        kind: `run`, `evaluation` or `report`.
+        kind: `run`, `evaluation`, `report` and others that `instrux.data.artefacts` knows.
         files: what belongs to it, under the file's own folder.
         sources: what it was made from.
         arguments: what the command was called with.
@@ -64,7 +99,7 @@ def write_lineage(
             "schema": SCHEMA,
             "kind": kind,
             "files": listed,
-            "sources": [dataclasses.asdict(source) for source in sources],
+            "sources": [_as_json(source) for source in sources],
             "arguments": json.loads(json.dumps(dict(arguments), default=str)),
             "counts": dict(counts or {}),
             "versions": library_versions(*packages),
@@ -77,3 +112,9 @@ def write_lineage(
         pass
     write_json_atomically(path, content)
     return True
+
+
+def _as_json(source: Source) -> dict[str, Any]:
+    fields = dataclasses.asdict(source)
+    files = fields.pop("files")
+    return {**fields, "files": list(files)} if files else fields

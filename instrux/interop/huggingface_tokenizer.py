@@ -15,6 +15,15 @@ _LLAMAS_SENTENCEPIECE = "tokenizer.model"
 _MERGES = "merges.txt"
 TOKENIZER_JSON = "tokenizer.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
+FILES = (
+    SENTENCEPIECE,
+    _LLAMAS_SENTENCEPIECE,
+    _MERGES,
+    TOKENIZER_JSON,
+    _TOKENIZER_CONFIG,
+    "vocab.json",
+)
+"""All that a folder's tokens may be told by."""
 
 
 @dataclass(frozen=True)

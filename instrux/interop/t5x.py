@@ -95,6 +95,17 @@ def find_index(path: Path) -> Path:
     return index
 
 
+def folder_of(index: Path) -> Path | None:
+    """The folder of one checkpoint, all of whose files belong to it; None for the old single file.
+
+    Args:
+        index: what `find_index` gave.
+    """
+    if t5x_orbax.is_index(index):
+        return index.parent.parent
+    return index.parent if index.name == INDEX else None
+
+
 def _index_of(folder: Path) -> Path | None:
     names = (INDEX, t5x_orbax.INDEX)
     return next((folder / name for name in names if (folder / name).is_file()), None)

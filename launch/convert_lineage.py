@@ -1,0 +1,126 @@
+"""What a converted checkpoint was made from: `lineage.json` in its folder, the last file that is written."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from instrux.data.lineage_files import FILE_NAME, Source, source_of_files, write_lineage
+from instrux.data.vocabularies import VocabularySpec
+from instrux.interop import huggingface, huggingface_tokenizer, peft_folder, safetensors_files, t5x
+from instrux.progress import tell
+from instrux.training.checkpoints import CHECKPOINTS
+from instrux.training.run_folder import RunDescription
+from launch import foreign
+
+_RUN_FILES = ("model.json", "vocabulary.model")
+_HUGGING_FACE_FILES = (
+    huggingface.CONFIG,
+    safetensors_files.INDEX,
+    *huggingface_tokenizer.FILES,
+    "*.safetensors",
+)
+_PEFT_FILES = (peft_folder.CONFIG, peft_folder.TENSORS)
+
+
+def write(
+    folder: Path,
+    target: tuple[str, str],
+    *,
+    sources: Sequence[Source],
+    arguments: dict[str, Any],
+    counts: dict[str, int],
+) -> None:
+    """Writes it, with a digest of every file that lies in the folder; reads each a block at a time.
+
+    Args:
+        folder: the new checkpoint, complete but for this file.
+        target: its kind and the path that it is going to have.
+        sources: what it was made from.
+        arguments: what the command was called with; None is left out.
+        counts: steps and tensors.
+    """
+    tell("convert: checksums of what was read and written")
+    write_lineage(
+        folder / FILE_NAME,
+        "run" if target[0] == foreign.OURS else target[0],
+        files=[path for path in folder.rglob("*") if path.is_file()],
+        sources=sources,
+        arguments={name: value for name, value in arguments.items() if value is not None},
+        packages=("jax", "numpy", "orbax-checkpoint"),
+        counts=counts,
+    )
+
+
+def sources_of(kind: str, path: str | Path, step: int | None = None) -> list[Source]:
+    """A checkpoint as a source, and the base that its adapters stand beside.
+
+    Args:
+        kind: `instrux`, `hf`, `t5x` or `peft`.
+        path: where it lies.
+        step: which of several checkpoints; the newest where None.
+    """
+    path = Path(path)
+    if kind == foreign.OURS:
+        return _of_run(path, step)
+    if kind == foreign.T5X:
+        return [_of_t5x(path, step)]
+    known = _PEFT_FILES if kind == foreign.PEFT else _HUGGING_FACE_FILES
+    return [_checkpoint(path, path, _there(path, known))]
+
+
+def vocabulary_source(vocabulary: VocabularySpec | None) -> list[Source]:
+    """A vocabulary that was named apart from the checkpoint; none where it was not."""
+    if vocabulary is None:
+        return []
+    path = vocabulary.path or ""
+    return [
+        Source(kind="vocabulary", name=path or "bytes", fingerprint=vocabulary.digest(), path=path)
+    ]
+
+
+def arguments_of(
+    source: tuple[str, str], target: tuple[str, str], settings: Any, **further: Any
+) -> dict[str, Any]:
+    """What a conversion was called with, as the command line words it."""
+    return {
+        "from": " ".join(source),
+        "to": " ".join(target),
+        **dataclasses.asdict(settings),
+        **further,
+    }
+
+
+def _of_run(path: Path, step: int | None) -> list[Source]:
+    run, step = foreign.run_and_step(path, step)
+    checkpoint = run / CHECKPOINTS / str(step)
+    names = [*_there(run, _RUN_FILES), *_below(checkpoint, run)]
+    found = [source_of_files("run", f"{run}, step {step}", folder=run, names=names)]
+    base = RunDescription.read(run).base
+    return found if base is None else [*found, *sources_of(foreign.kind_of(base), base)]
+
+
+def _of_t5x(path: Path, step: int | None) -> Source:
+    if step is not None and path.is_dir():
+        path = path / f"checkpoint_{step}"
+    index = t5x.find_index(path)
+    folder = t5x.folder_of(index)
+    if folder is None:
+        return _checkpoint(index, index.parent, [index.name])
+    root = path if path.is_dir() else folder
+    return _checkpoint(path, root, _below(folder, root))
+
+
+def _checkpoint(path: Path, folder: Path, names: Iterable[str]) -> Source:
+    return source_of_files("checkpoint", str(path), folder=folder, names=names)
+
+
+def _there(folder: Path, globs: Iterable[str]) -> list[str]:
+    found = {path.name for glob in globs for path in folder.glob(glob) if path.is_file()}
+    return sorted(found)
+
+
+def _below(folder: Path, root: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != FILE_NAME:
+            yield path.relative_to(root).as_posix()
