@@ -259,7 +259,11 @@ def _add_score(add: AddCommand) -> None:
     what.add_argument("--evaluation", help="an evaluation's folder, such as RUN/eval")
     what.add_argument("--baseline", help="copy_demo or copy_input, on the tasks of --place")
     score.add_argument("--references", help="the leaderboard's file that goes with --predictions")
-    score.add_argument("--place", default="", help="checkout, archive or folder of task files")
+    score.add_argument(
+        "--place",
+        default="",
+        help="checkout, archive or folder of task files: with --predictions of ids",
+    )
     score.add_argument("--track", default="default", help="default or xlingual")
     score.add_argument("--gpt2_merges", help="GPT-2's merges.txt, for the track xlingual")
     score.add_argument("--out", help="file that gets all scores as JSON")

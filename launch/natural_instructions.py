@@ -21,6 +21,7 @@ from instrux.errors import InputError
 from instrux.evaluation import natural_instructions as scoring
 from instrux.evaluation.natural_instructions import NaturalInstructionsScores, ScoredInstance
 from instrux.evaluation.natural_instructions_baselines import BASELINES, baseline_predictions
+from instrux.evaluation.natural_instructions_instances import answered_instances
 from instrux.evaluation.predictions import read_predictions
 from instrux.evaluation.published_tk_instruct import results_table
 from instrux.evaluation.tk_instruct_scaling import Axis, ScalingPoint, published_points
@@ -87,8 +88,14 @@ def score_command(options: argparse.Namespace) -> NaturalInstructionsScores:
         return score_baseline(
             baseline=options.baseline, place=options.place, out=options.out, **shared
         )
+    if options.references is not None and options.place:
+        raise InputError("give the references by --references or by --place, not both")
     return score_files(
-        predictions=options.predictions, references=options.references, out=options.out, **shared
+        predictions=options.predictions,
+        references=options.references,
+        place=options.place,
+        out=options.out,
+        **shared,
     )
 
 
@@ -170,24 +177,31 @@ def score_files(
     *,
     predictions: str,
     references: str | None = None,
+    place: str = "",
     track: str = "default",
     gpt2_merges: str | None = None,
     out: str | None = None,
 ) -> NaturalInstructionsScores:
-    """Scores a file of predictions: the released format, or the leaderboard's with references.
+    """Scores a file of predictions: the released format, or lines of ids and predictions.
 
     Args:
-        predictions: `predicted_examples.jsonl`, or lines of `id` and `prediction`.
+        predictions: `predicted_examples.jsonl`; or, with references or a place, lines of `id` and
+            `prediction`.
         references: the leaderboard's file of references, which says each instance's track.
-        track: of the released format.
+        place: task files that have the references.
+        track: of the released format and of the task files.
         gpt2_merges: GPT-2's `merges.txt` for the cross-lingual track.
         out: file that gets all scores.
     """
-    if references is None:
-        instances = scoring.read_released_predictions(predictions, track=track)
-        missing: Sequence[str] = ()
-    else:
+    missing: Sequence[str] = ()
+    if references is not None:
         instances, missing = scoring.read_leaderboard(predictions, references)
+    elif place:
+        instances, missing = answered_instances(
+            predictions, place, track=track, other_names=_other_names()
+        )
+    else:
+        instances = scoring.read_released_predictions(predictions, track=track)
     return _finish(instances, out, missing=missing, gpt2_merges=gpt2_merges)
 
 
@@ -242,6 +256,14 @@ def _table(scores: NaturalInstructionsScores, track: str) -> Table:
     for row in results_table(track):
         table.add_row(f"published: {row.system}", "", "", f"{row.value:.2f}", "", row.source)
     return table
+
+
+def _other_names() -> dict[str, str]:
+    """The other name of every task that has two, by either."""
+    from tasks.natural_instructions_table import table
+
+    pairs = [(row.name, row.other_name) for row in table() if row.other_name]
+    return dict(pairs) | {other: name for name, other in pairs}
 
 
 def _step_folder(path: Path) -> Path:

@@ -231,12 +231,7 @@ def read_leaderboard(
     Raises:
         InputError: a file cannot be read, a line is something else, or an id comes twice.
     """
-    said: dict[str, str] = {}
-    for where, line in _lines(predictions):
-        instance_id = _text(line, "id", where)
-        if instance_id in said:
-            raise InputError(f"{where}: instance {instance_id!r} has a prediction already.")
-        said[instance_id] = _text(line, "prediction", where)
+    said = read_answers(predictions)
     instances = [
         ScoredInstance(
             id=_text(line, "id", where),
@@ -249,12 +244,32 @@ def read_leaderboard(
         for where, line in _lines(references)
     ]
     missing = tuple(each.id for each in instances if each.id not in said)
+    tell_missing(predictions, missing, len(instances))
+    return instances, missing
+
+
+def read_answers(path: str | Path) -> dict[str, str]:
+    """Reads lines of `id` (or `example_id`, as exported rows have it) and `prediction`.
+
+    Raises:
+        InputError: the file cannot be read, a line is something else, or an id comes twice.
+    """
+    said: dict[str, str] = {}
+    for where, line in _lines(path):
+        instance_id = _text(line, "id" if "id" in line else "example_id", where)
+        if instance_id in said:
+            raise InputError(f"{where}: instance {instance_id!r} has a prediction already.")
+        said[instance_id] = _text(line, "prediction", where)
+    return said
+
+
+def tell_missing(predictions: str | Path, missing: Sequence[str], of: int) -> None:
+    """Tells which of so many instances a file has no prediction for."""
     if missing:
         tell(
-            f"{predictions}: no prediction for {len(missing)} of {len(instances)} instances;"
+            f"{predictions}: no prediction for {len(missing)} of {of} instances;"
             f" they count as empty, the first is {missing[0]}"
         )
-    return instances, missing
 
 
 def write_leaderboard(

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from instrux.data.natural_instructions_files import DATASET, task_files
+from instrux.data.natural_instructions_files import task_files
 from instrux.data.sources_base import Row
-from instrux.data.sources_natural_instructions import NaturalInstructionsSource
-from instrux.errors import InputError
 from instrux.evaluation.natural_instructions import ScoredInstance
-from instrux.progress import tell
+from instrux.evaluation.natural_instructions_instances import scored_instance, test_instances
 
 
 def copy_demo(row: Row) -> str:
@@ -42,20 +40,5 @@ def baseline_predictions(
     """
     answer = BASELINES[name]
     for path in task_files(place):
-        source = NaturalInstructionsSource(DATASET, path.stem, place=str(path))
-        for shard in source.shards("test"):
-            for _, row in source.read(shard, on_bad_row=_tell_bad_row):
-                categories = row["Categories"]
-                yield ScoredInstance(
-                    id=row["id"],
-                    task=path.stem,
-                    category=categories[0] if categories else "",
-                    references=tuple(row["Instance"]["output"]),
-                    prediction=answer(row),
-                    track=track,
-                )
-
-
-def _tell_bad_row(row: int, error: InputError) -> None:
-    del row  # the error names the instance
-    tell(str(error))
+        for _, row in test_instances(path):
+            yield scored_instance(row, task=path.stem, prediction=answer(row), track=track)

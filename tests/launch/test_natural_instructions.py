@@ -77,10 +77,35 @@ def test_the_command_scores_files_and_baselines(tmp_path, tasks, capsys):
     assert "100.00" in capsys.readouterr().out
 
 
+def test_answers_are_held_against_task_files_by_the_rows_id_or_the_instances(
+    tmp_path, tasks, capsys
+):
+    other = json.loads((tasks / "task033_winogrande_answer_generation.json").read_text())
+    (tasks / "task034_of_nobody.json").write_text(json.dumps(other))  # no answer, so not scored
+    answers = tmp_path / "answers.jsonl"
+    row = "natural_instructions/task033_winogrande_answer_generation/test/0"
+    command = ["score", "--predictions", str(answers), "--place", str(tasks)]
+    answers.write_text(json.dumps({"example_id": row, "prediction": "Y"}) + "\n")
+    out = tmp_path / "scores.json"
+    assert cli.main([*command, "--out", str(out)]) == 0
+    scores = json.loads(out.read_text())
+    assert scores["tracks"][0]["exact_match"] == 50.0  # the other instance counts as empty
+    assert [task["name"] for task in scores["tasks"]["default"]] == [
+        "task033_winogrande_answer_generation"
+    ]
+    assert scores["missing"] == ["task033-b"]
+    assert "no prediction for 1 of 2 instances" in capsys.readouterr().err
+    answers.write_text(json.dumps({"example_id": row[:-1] + "2", "prediction": "y"}) + "\n")
+    assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert "is no test instance" in err and row in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ([], "required"),
+        (["--predictions", "p", "--references", "r", "--place", "."], "not both"),
         (["--baseline", "copy_demo"], "--place"),
         (["--baseline", "copy", "--place", "."], "copy_demo, copy_input"),
         (["--evaluation", "/nowhere"], "no evaluation there"),
