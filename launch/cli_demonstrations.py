@@ -31,6 +31,11 @@ def add_commands(add: AddCommand) -> None:
     command.add_argument(
         "--max_bad_share", type=float, default=0.01, help="share of rows that may be unreadable"
     )
+    command.add_argument(
+        "--licence",
+        help="tag of the set's licence, such as cc-by-4.0; known for dolly, oasst, no_robots and"
+        " self_instruct when left out",
+    )
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
@@ -99,6 +104,7 @@ def _demonstrations(options: argparse.Namespace, rest: list[str]) -> int:
             "seed",
             "num_shards",
             "max_bad_share",
+            "licence",
         ),
     )
     settings = {name: given[name] for name in same}

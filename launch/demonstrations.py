@@ -43,6 +43,7 @@ def demonstrations(
     seed: int = 0,
     num_shards: int | None = None,
     max_bad_share: float = 0.01,
+    licence: str | None = None,
     beam_args: Sequence[str] = (),
     as_json: bool = False,
 ) -> Any:
@@ -72,6 +73,8 @@ def demonstrations(
         seed: of all choices.
         num_shards: files a split; chosen from the number of rows where None.
         max_bad_share: share of rows that may be unreadable before the job fails.
+        licence: the tag of the set's licence, such as `cc-by-4.0`; that of the published sets whose
+            formats the inputs have where None.
         beam_args: options for Beam.
         as_json: print the counts as JSON in place of tables.
 
@@ -99,6 +102,7 @@ def demonstrations(
         separator=separator,
         seed=seed,
         num_shards=num_shards,
+        licence=licence,
     )
     result = prepare(settings, data_dir=data_dir, beam_args=beam_args, max_bad_share=max_bad_share)
     if as_json:
@@ -129,6 +133,7 @@ def _show(said: Mapping[str, Any]) -> None:
         console.print(f"{title}: {told}", markup=False)
     if tables["empty_completions"]:
         console.print(f"empty completions, kept: {tables['empty_completions']:,}", markup=False)
+    console.print(f"licence: {said.get('licence', 'unknown')}", markup=False)
     console.print(f"Folder: {said['folder']}", markup=False)
 
 

@@ -125,12 +125,15 @@ class MixtureFacts:
         return {**dataclasses.asdict(self), "with_defects": self.with_defects}
 
 
-def mixture_facts(name: str, tokens: TokenCounts | None = None) -> MixtureFacts:
+def mixture_facts(
+    name: str, tokens: TokenCounts | None = None, *, data_dir: str | None = None
+) -> MixtureFacts:
     """Gathers what is known of a registered mixture; reads no data.
 
     Args:
         name: the mixture, or a task, which is taken as a mixture of itself.
         tokens: how long the tasks' examples are, where that is known.
+        data_dir: folder with `rendered/`, whose manifests state licences of data of the user's own.
 
     Raises:
         InputError: there is no such mixture.
@@ -143,7 +146,7 @@ def mixture_facts(name: str, tokens: TokenCounts | None = None) -> MixtureFacts:
     total = sum(rates.values())
     per_example = _per_example({task: rate / total for task, rate in rates.items()}, counts)
     tasks = [
-        _task(task, rate, total, counts.get(task), per_example)
+        _task(task, rate, total, counts.get(task), per_example, data_dir)
         for task, rate in sorted(rates.items(), key=lambda item: (-item[1], item[0]))
     ]
     return MixtureFacts(
@@ -160,16 +163,22 @@ def mixture_facts(name: str, tokens: TokenCounts | None = None) -> MixtureFacts:
 
 
 def _task(
-    name: str, rate: float, total: float, tokens: TaskTokens | None, mean: TaskTokens | None
+    name: str,
+    rate: float,
+    total: float,
+    tokens: TaskTokens | None,
+    mean: TaskTokens | None,
+    data_dir: str | None,
 ) -> MixtureTask:
     share = None if tokens is None or mean is None else rate / total * tokens.both / mean.both
     known = {"task": name, "rate": rate, "probability": rate / total}
     known |= {"tokens": tokens, "token_share": share}
-    return MixtureTask(**{**_declared(name), **known})
+    return MixtureTask(**{**_declared(name, data_dir), **known})
 
 
-def _declared(name: str) -> dict[str, Any]:
+def _declared(name: str, data_dir: str | None) -> dict[str, Any]:
     from instrux.data import registration
+    from instrux.data.rendered import stated_licence
     from instrux.errors import InputError
     from tasks.licences import licence
     from tasks.t0_defects import defects_of_task, is_mended
@@ -185,7 +194,8 @@ def _declared(name: str) -> dict[str, Any]:
         "cluster": task.cluster or None,
         "original_task": task.original_task,
         "train_examples": task.train_examples,
-        "licence": licence(task.source.dataset, task.source.config),
+        "licence": licence(task.source.dataset, task.source.config)
+        or (None if data_dir is None else stated_licence(data_dir, task.name)),
         "defects": tuple(
             defect.key for defect in defects_of_task(task) if not defect.mended_when_read
         ),

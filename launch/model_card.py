@@ -16,6 +16,7 @@ import instrux
 from instrux.data.artefact_checks import links_of
 from instrux.data.artefacts import Artefact, find_artefacts
 from instrux.data.packed_manifest import PackedTask, PackManifest, read_manifest
+from instrux.data.rendered import stated_licence
 from instrux.errors import InputError
 from instrux.evaluation.results import FILE_NAME, EvaluationResults, read_results
 from instrux.interop.parameters import parameters
@@ -115,16 +116,19 @@ def _pack_of(run: Artefact) -> Artefact | None:
 
 def _tasks_of(pack: Artefact) -> list[TrainedTask]:
     datasets: dict[str, str] = {}
+    stated: dict[str, str | None] = {}
     for link in links_of(pack):
         if link.artefact is not None and link.artefact.kind == "rendered":
             task, _, _ = link.artefact.name.partition(", ")
             names = [s.name for s in link.artefact.sources if s.kind == "dataset"]
+            folder = link.artefact.folder
+            stated[task] = stated_licence(folder.parents[1], folder.name)
             datasets[task] = names[0].partition(", ")[0] if names else UNKNOWN
     found = []
     for packed in read_manifest(pack.folder).tasks:
         dataset = datasets.get(packed.name, UNKNOWN)
         name, _, config = dataset.partition("/")
-        tag = licence(name, config or None) or UNKNOWN
+        tag = licence(name, config or None) or stated.get(packed.name) or UNKNOWN
         found.append(TrainedTask(packed=packed, dataset=dataset, licence=tag))
     return found
 

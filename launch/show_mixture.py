@@ -19,7 +19,7 @@ def show_mixture(options: argparse.Namespace) -> int:
     if options.data_dir is not None:
         tasks = registration.mixture_rates(name)
         tokens = token_counts(name, tasks, data_dir=options.data_dir, vocabulary=options.vocabulary)
-    facts = mixture_facts(name, tokens)
+    facts = mixture_facts(name, tokens, data_dir=options.data_dir)
     if options.json:
         print(json.dumps(facts.to_json(), indent=1, ensure_ascii=False))
     else:

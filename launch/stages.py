@@ -149,7 +149,7 @@ def audit(
     from mixtures.held_out import evaluations_of
     from pipelines.audit import audit as audit_mixture
 
-    licences = _licences(settings.mixture)
+    licences = _licences(settings.mixture, data_dir)
     tasks = []
     for name, rate in registration.mixture_rates(settings.mixture).items():
         task = registration.prompted_task(name)
@@ -197,7 +197,7 @@ def export(
     from pipelines.export import ExportTask
     from pipelines.export import export as export_mixture
 
-    facts = mixture_facts(settings.mixture)
+    facts = mixture_facts(settings.mixture, data_dir=data_dir)
     licences = {task.task: task.licence for task in facts.tasks}
     tasks = []
     for name, rate in registration.mixture_rates(settings.mixture).items():
@@ -251,11 +251,11 @@ def cache(
     )
 
 
-def _licences(mixture: str) -> dict[str, str | None]:
+def _licences(mixture: str, data_dir: str) -> dict[str, str | None]:
     """The licence tag of every task's dataset, None where none is known."""
     from launch.mixture_facts import mixture_facts
 
-    return {task.task: task.licence for task in mixture_facts(mixture).tasks}
+    return {task.task: task.licence for task in mixture_facts(mixture, data_dir=data_dir).tasks}
 
 
 def _datasets(names: Iterable[str]) -> dict[str, str]:

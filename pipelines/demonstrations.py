@@ -138,6 +138,7 @@ class _Made:
             },
             "dropped": _flat(counts.dropped) | _flat(counts.dead),
             "metadata": {
+                "licence": self.plan.settings.licences,
                 "tables": counts.tables(),
                 "rows": _flat(counts.rows),
                 "personal_data": _flat(counts.removed),
@@ -242,6 +243,7 @@ def _complete_rendered(made: _Made, data_dir: str | Path) -> None:
             metadata={
                 "dataset": task,
                 "config": None,
+                "licence": made.plan.settings.licences,
                 "template": transforms.TEMPLATE,
                 "cluster": CLUSTER,
                 "metrics": list(METRICS),

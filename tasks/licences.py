@@ -1,7 +1,8 @@
 """The licence of a dataset, as somebody who should know names it; never a judgement of ours.
 
-T0's datasets have the tags of their cards (`t0_hub.csv`). `licences.csv` has the others, each with
-the source that names it, and `natural_instructions_licences.csv` what the files of Natural Instructions state of
+T0's datasets have the tags of their cards (`t0_hub.csv`). `licences.csv` has the others, and those of
+which T0's card says `unknown`, each with the source that names it, or with where it was looked for in
+vain; `natural_instructions_licences.csv` what the files of Natural Instructions state of
 themselves, where they were at hand. TensorFlow Datasets' metadata (4.9) name none for FLAN's sets.
 """
 
@@ -10,6 +11,8 @@ import functools
 from pathlib import Path
 
 from tasks import t0_hub
+
+UNKNOWN = "unknown"
 
 _FOLDER = Path(__file__).parent
 _NATURAL_INSTRUCTIONS = "natural_instructions"
@@ -27,10 +30,12 @@ def licence(dataset: str, config: str | None = None) -> str | None:
     """
     if dataset == _NATURAL_INSTRUCTIONS and config in _of_tasks():
         return _of_tasks()[config]
-    if (found := t0_hub.licence(dataset, config)) is not None:
-        return found
+    of_t0 = t0_hub.licence(dataset, config)
+    if of_t0 not in (None, UNKNOWN):
+        return of_t0
     named = _named()
-    return named.get((dataset, config)) or named.get((dataset, None)) or _of_card(dataset)
+    found = named.get((dataset, config)) or named.get((dataset, None))
+    return found or of_t0 or _of_card(dataset)
 
 
 def _of_card(dataset: str) -> str | None:

@@ -212,6 +212,16 @@ FORMATS: Mapping[str, ReadRow] = {
     "prompt_response": _prompt_response,
 }
 
+LICENCES: Mapping[str, str] = {
+    # Cards on the hub: databricks/databricks-dolly-15k (commit 3b861f1), OpenAssistant/oasst1 (c267a21),
+    # HuggingFaceH4/no_robots (8387154), yizhongw/self_instruct (2d662b8).
+    "dolly": "cc-by-sa-3.0",
+    "oasst": "apache-2.0",
+    "no_robots": "cc-by-nc-4.0",
+    "self_instruct": "apache-2.0",
+}
+"""Format -> licence tag of the one published set that has it; the other formats are anybody's."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DemonstrationInput:

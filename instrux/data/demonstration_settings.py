@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Any
 
-from instrux.data.demonstration_formats import DemonstrationInput
+from instrux.data.demonstration_formats import LICENCES, DemonstrationInput
 from instrux.data.demonstration_stages import FewShotForm, LengthLimits, SplitShares
 from instrux.data.personal_data import DEFAULT_KINDS, Finder, PatternFinder
 from instrux.data.presidio_finder import MODEL, PresidioFinder
@@ -16,6 +16,7 @@ FORMAT = 1
 
 PERSONAL_DATA = ("patterns", "presidio", "keep")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class DemonstrationSettings:
         separator: stands between prompt and completion; the paper names none.
         seed: of all choices.
         num_shards: files a split, or None to go by the number of rows.
+        licence: the tag of its licence, as the hub words them; those of the published sets that the
+            inputs' formats are known by where None.
     """
 
     inputs: tuple[DemonstrationInput, ...]
@@ -61,6 +64,7 @@ class DemonstrationSettings:
     separator: str = ""
     seed: int = 0
     num_shards: int | None = None
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -69,6 +73,10 @@ class DemonstrationSettings:
             )
         if not self.inputs:
             raise InputError("demonstrations: no input; give at least one FORMAT=PATH.")
+        if self.licence is not None and not _TAG.fullmatch(self.licence):
+            raise InputError(
+                f"licence {self.licence!r} of demonstrations: give a tag such as cc-by-4.0 or other."
+            )
         if self.personal_data not in PERSONAL_DATA:
             raise InputError(
                 f"personal_data is {self.personal_data!r}; choose from {', '.join(PERSONAL_DATA)}."
@@ -86,12 +94,21 @@ class DemonstrationSettings:
         """The task's name, and its folder's under `rendered/`."""
         return f"demonstrations_{self.name}"
 
+    @property
+    def licences(self) -> str:
+        """The licence's tag; several, or `unknown` among them, where the inputs have several."""
+        if self.licence is not None:
+            return self.licence
+        return ", ".join(sorted({LICENCES.get(given.format, "unknown") for given in self.inputs}))
+
     def identity(self, fingerprints: tuple[str, ...]) -> dict[str, Any]:
         """Gives what the bytes depend on; files and vocabulary count by their content."""
         settings = dataclasses.asdict(self)
         settings["vocabulary"] = self.vocabulary.digest()
         if self.personal_data != "presidio":
             del settings["personal_data_model"]
+        if self.licence is None:
+            del settings["licence"]
         for given, fingerprint in zip(settings["inputs"], fingerprints, strict=True):
             given["path"] = fingerprint
         return settings | {"format": FORMAT}

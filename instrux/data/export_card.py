@@ -128,7 +128,7 @@ class Card:
         files = {"split": self.split, "path": f"{self.split}-*.{self.format}"}
         split = {"name": self.split, "num_bytes": self.text_bytes, "num_examples": self.rows}
         return {
-            "license": sorted({task.licence for task in self.tasks}),
+            "license": sorted({tag for task in self.tasks for tag in task.licence.split(", ")}),
             "language": ["en"],
             "pretty_name": self.mixture,
             "task_categories": ["text-generation"],

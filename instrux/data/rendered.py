@@ -8,7 +8,7 @@ from typing import Any
 
 from instrux.data.examples import RenderedExample
 from instrux.data.files import as_path
-from instrux.data.manifest import CompletedFolder, Manifest
+from instrux.data.manifest import CompletedFolder, Manifest, read_manifest
 from instrux.data.tfrecord import read_records
 from instrux.errors import InputError, did_you_mean
 
@@ -145,6 +145,19 @@ class RenderedSplit:
             f"Split {self.split!r} of task {self.task_name!r} is not rendered in {self.data_dir}; "
             f"run `instrux render --task {self.task_name} --data_dir {self.data_dir}`.{hint}"
         )
+
+
+def stated_licence(data_dir: str | Path, task: str) -> str | None:
+    """The licence that a rendered task states of itself, as demonstrations do; None where none does."""
+    folder = RenderedSplit(data_dir, task, "").folder
+    for path in sorted(folder.glob("manifest.*.json")):
+        try:
+            stated = read_manifest(path).metadata.get("licence")
+        except InputError:
+            continue
+        if isinstance(stated, str):
+            return stated
+    return None
 
 
 def rendered_manifests(splits: Mapping[str, RenderedSplit]) -> dict[str, RenderManifest]:

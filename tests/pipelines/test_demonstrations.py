@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from instrux.data.demonstration_formats import DemonstrationInput
+from instrux.data.demonstration_settings import DemonstrationSettings
 from instrux.data.rendered import RenderedSplit
+from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
-from launch import cli
+from launch import cli, stages
 from launch.demonstrations import demonstrations
 
 FEW_SHOT = {
@@ -46,6 +49,7 @@ SETTINGS = {
     "few_shot_expansions": 3,
     "validation_share": 0.3,
     "test_share": 0.1,
+    "licence": "cc-by-nc-4.0",
 }
 
 
@@ -105,6 +109,37 @@ def test_rendered_splits_are_like_any_tasks(prepared):
         ("Input: Kenya\nOutput:", "Nairobi"),
     }
     assert all(example.inputs.startswith("Name the capital.\n\nInput: ") for example in few)
+
+
+def test_the_sets_licence_is_told_of_every_mixture_with_it(prepared, capsys):
+    pytest.importorskip("seqio")
+    _, data_dir, _ = prepared
+    given = ["--data_dir", str(data_dir), "--vocabulary", "bytes", "--json"]
+    assert cli.main(["mixtures", "show", "sft_acme", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["licences"][0]["name"] == "cc-by-nc-4.0"
+    assert cli.main(["mixtures", "show", "sft_acme", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["licences"][0]["name"] == "unknown"
+    assert stages._licences("sft_acme", str(data_dir)) == {"demonstrations_acme": "cc-by-nc-4.0"}
+
+
+@pytest.mark.parametrize(
+    ("formats", "licence", "expected"),
+    [
+        (["dolly"], None, "cc-by-sa-3.0"),
+        (["oasst", "no_robots"], None, "apache-2.0, cc-by-nc-4.0"),
+        (["oasst", "self_instruct"], None, "apache-2.0"),
+        (["dolly", "prompt_response"], None, "cc-by-sa-3.0, unknown"),
+        (["dolly", "prompt_response"], "cc-by-sa-4.0", "cc-by-sa-4.0"),
+    ],
+)
+def test_a_licence_is_that_of_the_published_sets_unless_it_is_given(formats, licence, expected):
+    settings = DemonstrationSettings(
+        inputs=tuple(DemonstrationInput(format, "rows.jsonl") for format in formats),
+        name="acme",
+        vocabulary=VocabularySpec.parse("bytes"),
+        licence=licence,
+    )
+    assert settings.licences == expected
 
 
 def test_all_that_is_left_out_is_told_by_id_and_reason(prepared):
@@ -220,6 +255,7 @@ def test_a_tree_of_a_row_is_read_beside_lone_messages_and_a_broken_one_is_a_dead
         ({"personal_data": "regexp"}, "personal_data is 'regexp'"),
         ({"prefix_tokens": 0}, "prefix_tokens is 0"),
         ({"vocabulary": "absent.model"}, "absent.model"),
+        ({"licence": "my own"}, "licence 'my own' of"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(tmp_path, changed, said):

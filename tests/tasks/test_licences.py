@@ -19,7 +19,12 @@ TABLE = Path(tasks.__file__).with_name("licences.csv")
         ("super_glue", "wsc", "other"),  # the card that all of SuperGLUE shares
         ("anli", "r3", "cc-by-nc-4.0"),
         ("gem", "common_gen", "mit"),
-        ("gem", "dart", None),
+        ("gem", "dart", "mit"),
+        ("gem", "nobody_knows", None),
+        ("cot_creak", None, "mit"),
+        ("squad", "v1.1", "cc-by-sa-4.0"),
+        ("winogrande", "winogrande_xl", "other"),  # T0's card says nothing, the README does
+        ("cot_sensemaking", None, "unknown"),
         ("natural_instructions", "task1425_country_iso_numeric", "mit"),
         ("natural_instructions", "task9999_nobody_knows", "apache-2.0"),
         ("cot_gsm8k", None, "mit"),
