@@ -1,7 +1,8 @@
 """Beam's worker processes on this machine, watched: a job that loses one ends, and says so.
 
 Beam's own runner waits for ever for the answer of a worker process that died before it had opened
-its data channel, or while it worked on the last step (2.77).
+its data channel, or while it worked on the last step, or after it had said that a step is done and
+before it had sent all that the step gave (2.77).
 """
 
 import signal
@@ -89,6 +90,8 @@ class _WatchedProcess(_Handler):
                 future.set(
                     beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=how)
                 )
+        # Raised once nothing more has come for a second: what the process had sent is still read.
+        self.data_conn._exception = RuntimeError(how)
 
 
 def _how_it_ended(status: str) -> str:

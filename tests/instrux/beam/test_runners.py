@@ -176,6 +176,26 @@ def test_a_job_that_loses_a_worker_ends_and_says_so(where):
     assert job.stdout.startswith("a worker process of the job was killed (SIGKILL)")
 
 
+def test_outputs_that_a_lost_worker_did_not_send_are_not_waited_for():
+    """Its process had told that a step was done, and was killed before its channel was open."""
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+    from apache_beam.runners.worker import data_plane
+
+    from instrux.beam.worker_processes import _WatchedProcess
+
+    handler = object.__new__(_WatchedProcess)
+    handler.control_conn = worker_handlers.ControlConnection()
+    handler.data_conn = data_plane._GrpcDataChannel()
+    handler._answer_all("a worker process was killed")
+    deadline = time.monotonic() + 30
+    with pytest.raises(RuntimeError, match="a worker process was killed"):
+        list(
+            handler.data_conn.input_elements(
+                "bundle_1", ["an output"], abort_callback=lambda: time.monotonic() > deadline
+            )
+        )
+
+
 def test_how_a_worker_ended_is_worded():
     from instrux.beam.worker_processes import KILLED, _how_it_ended
 
