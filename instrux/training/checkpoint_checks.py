@@ -1,7 +1,9 @@
 """What a checkpoint must be before a run goes on from it: of the same arrays, and undamaged."""
 
 import contextlib
+import functools
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,10 +62,7 @@ def check_digests(folder: Path, tree: Any, stored: Mapping[str, Digest]) -> None
         DamagedCheckpointError: an array is another one.
     """
     if (name := changed(tree, stored)) is not None:
-        raise DamagedCheckpointError(
-            f"{folder}: the checkpoint is damaged ({name} is not what was saved); remove this folder"
-            " to go back to the one before, or set on_damaged_checkpoint='previous'."
-        )
+        raise _damaged(folder, f"{name} is not what was saved")
 
 
 def check_same_arrays(
@@ -105,10 +104,30 @@ def telling_damage(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # what a changed byte leads to is any error of Orbax
-        raise DamagedCheckpointError(
-            f"{folder}: the checkpoint is damaged ({first_line(error)}); remove this folder to go back"
-            " to the one before, or set on_damaged_checkpoint='previous'."
-        ) from error
+        silence_late_reads()
+        raise _damaged(folder, first_line(error)) from error
+
+
+def _damaged(folder: Path, what: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(
+        f"{folder}: the checkpoint is damaged ({what}); remove this folder to go back to the one"
+        " before, or set on_damaged_checkpoint='previous'."
+    )
+
+
+@functools.cache
+def silence_late_reads() -> None:
+    """Keeps reads that Orbax had begun from telling of themselves once one of them has failed.
+
+    They end after its event loop was closed, and each would print a traceback that says so.
+    """
+    hook = sys.unraisablehook
+
+    def tell(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = tell
 
 
 def first_line(error: BaseException) -> str:

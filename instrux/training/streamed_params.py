@@ -16,7 +16,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from instrux.training.checkpoints import CHECKPOINTS, CheckpointError
+from instrux.training.checkpoint_checks import CheckpointError, first_line, silence_late_reads
+from instrux.training.checkpoints import CHECKPOINTS
 
 _CHUNK_BYTES = 64 << 20
 _ITEM = "params"
@@ -191,8 +192,13 @@ class StreamedParams:
         return tensorstore.open(spec, open=True, read=True).result()
 
     def _damaged(self, error: Exception) -> CheckpointError:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        return CheckpointError(f"{self.folder}: the checkpoint is damaged ({text}).")
+        silence_late_reads()
+        what = first_line(error)
+        if isinstance(error, AttributeError | TypeError | KeyError):  # of Orbax's own making
+            what = "its arrays' names and shapes cannot be read"
+        return CheckpointError(
+            f"{self.folder}: the checkpoint is damaged ({what}); take another step of the run."
+        )
 
 
 def _shapes(tree: Any, path: tuple[str, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
