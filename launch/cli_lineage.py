@@ -4,6 +4,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instrux.progress import progress
@@ -21,7 +22,9 @@ _LONGEST_VALUE = 100
 def add_commands(add: AddCommand) -> None:
     """Declares the commands."""
     show = add("show", _show, "what a folder is, what made it and from what")
-    show.add_argument("path", help="rendered, cached, packed, … folder, run, evaluation or report")
+    show.add_argument(
+        "path", help="any folder or file that Instrux wrote, or a folder with such folders below it"
+    )
     show.add_argument("--all", action="store_true", help="every source, not the first few")
     show.add_argument("--json", action="store_true", help="for a program to read")
     verify = add("verify", _verify, "check digests and counts; exit status 2 if any is wrong")
@@ -37,7 +40,7 @@ def add_commands(add: AddCommand) -> None:
 
 def _show(options: argparse.Namespace, rest: list[str]) -> int:
     refuse(rest)
-    from instrux.data.artefacts import find_artefacts
+    from instrux.data.artefact_search import find_artefacts
 
     artefacts = find_artefacts(options.path)
     if options.json:
@@ -86,17 +89,24 @@ def _lines(artefact: "Artefact", *, everything: bool, indent: str = "") -> Itera
         ("counts", artefact.counts),
         ("dropped", artefact.dropped),
     ):
-        if values:
-            yield f"{inner}{title + ':':<11}{_worded(values)}"
-    size = sum(file.bytes for file in artefact.files)
-    yield f"{inner}files:     {len(artefact.files):,}, {size / 1e6:,.2f} MB"
+        if told := _worded(values):
+            yield f"{inner}{title + ':':<11}{told}"
+    yield f"{inner}files:     {_size_of(artefact)}"
     yield from _source_lines(links_of(artefact), everything=everything, indent=inner)
+
+
+def _size_of(artefact: "Artefact") -> str:
+    if not artefact.files:
+        return "none recorded"
+    size = sum(file.bytes for file in artefact.files)
+    worded = f"{size:,} bytes" if size < 1e5 else f"{size / 1e6:,.2f} MB"
+    return f"{len(artefact.files):,}, {worded}"
 
 
 def _own_settings(artefact: "Artefact") -> dict[str, Any]:
     """The settings, without those that are told as sources."""
     told = {"tasks", "sources", "held_out", "vocabulary", "vocabularies", "template", "source"}
-    told |= {"fingerprint", "dataset", "config", "source_split"}
+    told |= {"fingerprint", "dataset", "config", "source_split", "inputs"}
     return {name: value for name, value in artefact.settings.items() if name not in told}
 
 
@@ -135,13 +145,15 @@ def _origins(artefact: "Artefact", *, indent: str) -> Iterator[str]:
 def _source(link: "Link") -> str:
     source = link.source
     name = f"{source.name}, {source.split}" if source.split else source.name
-    state = "" if link.state == "not ours" else f"  [{link.state}]"
+    state = "" if link.state == "not ours" else f"[{link.state}]"
     fingerprint = source.fingerprint.removeprefix("sha256:")[:12]
-    return f"{source.kind} {name}  {fingerprint}{state}"
+    return "  ".join(filter(None, (f"{source.kind} {name}", fingerprint, state)))
 
 
 def _worded(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+    """Names and values; what was left out or is empty says nothing."""
+    said = {name: value for name, value in values.items() if value not in (None, "", [], {}, ())}
+    return ", ".join(f"{name} {_value(value)}" for name, value in said.items())
 
 
 def _value(value: Any) -> str:
@@ -157,7 +169,7 @@ def _value(value: Any) -> str:
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
     refuse(rest)
     from instrux.data.artefact_checks import extra_files
-    from instrux.data.artefacts import find_artefacts
+    from instrux.data.artefact_search import find_artefacts
 
     artefacts = find_artefacts(options.path)
     checked: list[Artefact] = []
@@ -166,7 +178,8 @@ def _verify(options: argparse.Namespace, rest: list[str]) -> int:
         for artefact in artefacts:
             problems += _check(artefact, checked, chain=options.chain)
             shown.update(sum(len(each.files) for each in checked), artefact.name)
-    problems += extra_files(artefacts)
+    if Path(options.path).is_dir():
+        problems += extra_files(artefacts)
     _tell(options, checked, list(dict.fromkeys(problems)))
     return USAGE_STATUS if problems else 0
 

@@ -1,6 +1,7 @@
 """The commands that show what is registered and fetch what is public: tasks, mixtures, fetch."""
 
 import argparse
+from pathlib import Path
 
 from launch import show
 from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, refuse
@@ -58,24 +59,59 @@ def _add_fetch(add: AddCommand) -> None:
 
 def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
     refuse(rest)
-    if options.what == "promptsource":
-        from instrux.prompts.releases import fetch_promptsource
+    from launch import fetch_lineage
 
-        print(fetch_promptsource(options.version or "0.2.3"))
-    elif options.what == "flan-templates":
-        from instrux.prompts.flan_release import fetch_flan_templates
-
-        print(fetch_flan_templates(options.source, as_released=options.as_released))
-    elif options.what == "natural-instructions":
-        from launch.natural_instructions import fetch
-
-        print(fetch(options.version, source=options.source, sha256=options.sha256))
-    elif options.what == "gpt2":
-        from instrux.data.byte_pairs_release import fetch_gpt2_merges
-
-        print(fetch_gpt2_merges(options.source))
-    else:
-        from instrux.data.vocabulary_release import fetch_t5_vocabulary
-
-        print(fetch_t5_vocabulary(options.source))
+    path, release, digest = _FETCHES[options.what](options)
+    given = {"what": options.what, "version": options.version, "source": options.source}
+    fetch_lineage.record(path, release, arguments=given, digest=digest)
+    print(path)
     return 0
+
+
+Fetched = tuple[Path, str, str]
+"""Where it lies, what it is called, and the digest of what is published, "" where none is pinned."""
+
+
+def _fetch_promptsource(options: argparse.Namespace) -> Fetched:
+    from instrux.prompts.releases import RELEASES, fetch_promptsource
+
+    path = fetch_promptsource(options.version or "0.2.3")
+    return path, path.name, RELEASES[path.name].digest
+
+
+def _fetch_flan_templates(options: argparse.Namespace) -> Fetched:
+    from instrux.prompts import flan_release
+
+    path = flan_release.fetch_flan_templates(options.source, as_released=options.as_released)
+    name = f"google-research/FLAN, {flan_release.FILE}"
+    return path, name, flan_release.SHA256 if options.source is None else ""
+
+
+def _fetch_natural_instructions(options: argparse.Namespace) -> Fetched:
+    from instrux.data.natural_instructions_release import RECORD
+    from launch.fetch_lineage import archive_digest
+    from launch.natural_instructions import fetch
+
+    path = fetch(options.version, source=options.source, sha256=options.sha256)
+    return path, f"Natural Instructions, {path.name}", archive_digest(path / RECORD)
+
+
+def _fetch_gpt2(options: argparse.Namespace) -> Fetched:
+    from instrux.data.byte_pairs_release import GPT2_MERGES, fetch_gpt2_merges
+
+    return fetch_gpt2_merges(options.source), GPT2_MERGES.title, GPT2_MERGES.sha256
+
+
+def _fetch_vocabulary(options: argparse.Namespace) -> Fetched:
+    from instrux.data.vocabulary_release import T5_VOCABULARY, fetch_t5_vocabulary
+
+    return fetch_t5_vocabulary(options.source), T5_VOCABULARY.title, T5_VOCABULARY.sha256
+
+
+_FETCHES = {
+    "promptsource": _fetch_promptsource,
+    "flan-templates": _fetch_flan_templates,
+    "natural-instructions": _fetch_natural_instructions,
+    "gpt2": _fetch_gpt2,
+    "vocab": _fetch_vocabulary,
+}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from instrux.data.lineage_files import beside, evaluation_source, write_lineage
 from instrux.errors import InputError
 from instrux.evaluation.mixture_comparison import MixtureComparison, compare_mixtures
 from instrux.evaluation.mixture_report import write_mixture_report
@@ -56,10 +57,20 @@ def compare(
     names = [base.name, *(run.name for run in tuned)]
     if len(set(names)) < len(names):
         raise InputError(f"compare: two runs share a name among {', '.join(names)}.")
-    made = compare_mixtures(
-        read_run(base), [read_run(run) for run in tuned], batch_size=batch_size, seed=seed
-    )
+    read = [read_run(run) for run in (base, *tuned)]
+    made = compare_mixtures(read[0], read[1:], batch_size=batch_size, seed=seed)
     path = write_mixture_report(Path(out), made, title=title)
+    write_lineage(
+        beside(path),
+        "report",
+        files=[path, path.with_name("compare.png"), path.with_name("compare.csv")],
+        sources=[
+            evaluation_source(f"{run.about.name}, step {run.results.step}", run.folder)
+            for run in read
+        ],
+        arguments={"title": title, "seed": seed, "batch_size": batch_size},
+        packages=("numpy", "matplotlib", "jinja2"),
+    )
     _tell(made, path)
     return CompareResult(path, made)
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from instrux.data.lineage_files import beside, file_source, write_lineage
 from instrux.errors import InputError
 from instrux.evaluation.label_records import LabelRecord, read_records
 from instrux.evaluation.label_results import LabelResults, evaluate_labels, results_json
@@ -36,10 +37,21 @@ def evaluate_label_files(
     files = [Path(path) for path in paths]
     results = evaluate_labels(read_labels(files), baseline=baseline, seed=seed)
     folder = Path(out) if out is not None else Path(f"{files[0].stem}-evaluation")
-    from instrux.evaluation.label_report import write_label_report  # matplotlib takes a second
+    from instrux.evaluation.label_report import (  # matplotlib takes a second
+        RESULTS_NAME,
+        write_label_report,
+    )
 
     try:
         page = write_label_report(folder, results)
+        write_lineage(
+            beside(page),
+            "report",
+            files=[page, folder / RESULTS_NAME, *folder.glob("labels_*.png")],
+            sources=[file_source(path) for path in files],
+            arguments={"baseline": baseline, "seed": seed},
+            packages=("numpy", "matplotlib", "jinja2"),
+        )
     except (NotADirectoryError, FileExistsError, PermissionError) as error:
         raise InputError(f"--out {folder}: cannot be written to ({error}).") from error
     print(f"{page}", file=sys.stderr)

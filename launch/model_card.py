@@ -14,7 +14,8 @@ import yaml
 
 import instrux
 from instrux.data.artefact_checks import links_of
-from instrux.data.artefacts import Artefact, find_artefacts
+from instrux.data.artefact_search import find_artefacts
+from instrux.data.artefacts import Artefact
 from instrux.data.packed_manifest import PackedTask, PackManifest, read_manifest
 from instrux.data.rendered import stated_licence
 from instrux.errors import InputError
@@ -52,7 +53,7 @@ def card_of(run: Path, *, step: int, config: ModelConfig, dtype: str) -> str:
         config: the model.
         dtype: of the weights that are written.
     """
-    artefact = find_artefacts(run)[0]
+    artefact = next(each for each in find_artefacts(run) if each.kind == "run")
     pack = _pack_of(artefact)
     trained = [] if pack is None else _tasks_of(pack)
     sections = [

@@ -13,6 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from instrux.data.files import write_atomically, write_json_atomically
+from instrux.data.lineage_files import (
+    Source,
+    beside,
+    evaluation_source,
+    file_source,
+    write_lineage,
+)
 from instrux.data.natural_instructions_files import DATASET, task_files
 from instrux.data.natural_instructions_release import DEFAULT_RELEASE, fetch_natural_instructions
 from instrux.data.natural_instructions_splits import release_facts
@@ -128,7 +135,27 @@ def score(
         raise InputError(f"{folder}: no predictions of Natural Instructions tasks in it.")
     scoring.write_released_predictions(folder / RELEASED_FILE, pairs)
     instances = scoring.read_released_predictions(folder / RELEASED_FILE, track=track)
-    return _finish(instances, folder / SCORES_FILE, gpt2_merges=gpt2_merges)
+    scores = _finish(instances, folder / SCORES_FILE, gpt2_merges=gpt2_merges)
+    _write_lineage(
+        [folder / SCORES_FILE, folder / RELEASED_FILE],
+        [evaluation_source("/".join(folder.absolute().parts[-3:]), folder)],
+        {"track": track},
+    )
+    return scores
+
+
+def _write_lineage(
+    files: Sequence[Path], sources: Sequence[Source], arguments: Mapping[str, Any]
+) -> None:
+    """Writes what scores were made from beside the first of their files."""
+    write_lineage(
+        beside(files[0]),
+        "scores",
+        files=files,
+        sources=sources,
+        arguments={name: value for name, value in arguments.items() if value is not None},
+        packages=("numpy", "rouge-score"),
+    )
 
 
 def scaling(*, axis: Axis, points: Mapping[float, str], out: str) -> Path:
@@ -158,6 +185,17 @@ def scaling(*, axis: Axis, points: Mapping[float, str], out: str) -> Path:
             "here": [dataclasses.asdict(point) for point in own],
             "published": [dataclasses.asdict(point) for point in published_points(axis)],
         },
+    )
+    write_lineage(
+        beside(picture),
+        "report",
+        files=[picture, picture.with_suffix(".json")],
+        sources=[
+            evaluation_source(f"{axis} {value:g}", _step_folder(Path(folder)))
+            for value, folder in sorted(points.items())
+        ],
+        arguments={"axis": axis},
+        packages=("numpy", "matplotlib"),
     )
     print(picture)
     return picture
@@ -202,7 +240,11 @@ def score_files(
         )
     else:
         instances = scoring.read_released_predictions(predictions, track=track)
-    return _finish(instances, out, missing=missing, gpt2_merges=gpt2_merges)
+    scores = _finish(instances, out, missing=missing, gpt2_merges=gpt2_merges)
+    if out is not None:
+        given = [predictions] if references is None else [predictions, references]
+        _write_lineage([Path(out)], [file_source(path) for path in given], {"track": track})
+    return scores
 
 
 def score_baseline(
@@ -217,7 +259,11 @@ def score_baseline(
     if baseline not in BASELINES:
         raise InputError(f"no baseline {baseline!r}; there are {', '.join(BASELINES)}")
     instances = list(baseline_predictions(baseline, place, track=track))
-    return _finish(instances, out, gpt2_merges=gpt2_merges)
+    scores = _finish(instances, out, gpt2_merges=gpt2_merges)
+    if out is not None:
+        said = {"baseline": baseline, "track": track}
+        _write_lineage([Path(out)], [Source(kind="dataset", name=place)], said)
+    return scores
 
 
 def _finish(

@@ -5,13 +5,14 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from instrux.data.files import write_atomically
+from instrux.data.lineage_files import Source, beside, file_source, write_lineage
 from instrux.data.rendered import RenderedSplit
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
@@ -19,7 +20,7 @@ from instrux.evaluation.reader import Generated, Reader, ReadingSettings
 from instrux.models.decoding_settings import DecodingSettings
 from instrux.progress import progress
 from instrux.training.mesh import MeshShape
-from launch.reading import find_run, opened
+from launch.reading import RunToRead, find_run, opened
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,43 @@ def predict(
         sys.stdout.writelines(lines)
     else:
         write_atomically(out, (line.encode(errors="replace") for line in lines))
+        asked = {"inputs": inputs, "data_dir": data_dir, "task": task, "split": split}
+        _write_lineage(Path(out), run, asked, reading, len(questions))
     return len(questions)
+
+
+def _write_lineage(
+    out: Path, run: RunToRead, asked: dict[str, Any], reading: ReadingSettings, count: int
+) -> None:
+    """Writes what the file was made from, for `instrux show` and `instrux verify`."""
+    sources = [
+        Source(kind="run", name=f"{run.model_dir}, step {run.step}", path=str(run.model_dir))
+    ]
+    if asked["inputs"] == "-":
+        sources.append(Source(kind="file", name="standard input"))
+    elif asked["inputs"] is not None:
+        sources.append(file_source(asked["inputs"]))
+    else:
+        split = RenderedSplit(asked["data_dir"], asked["task"], asked["split"])
+        sources.append(
+            Source(
+                kind="rendered",
+                name=split.task_name,
+                split=split.split,
+                fingerprint=split.manifest().fingerprint,
+                path=str(split.folder),
+            )
+        )
+    given = {name: value for name, value in asked.items() if value is not None}
+    write_lineage(
+        beside(out),
+        "predictions",
+        files=[out],
+        sources=sources,
+        arguments={"model_dir": str(run.model_dir), **given, **asdict(reading)},
+        packages=("jax", "numpy"),
+        counts={"answers": count},
+    )
 
 
 def _questions(

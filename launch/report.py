@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from instrux.data.lineage_files import FILE_NAME as LINEAGE_NAME
-from instrux.data.lineage_files import Source, write_lineage
+from instrux.data.lineage_files import Source, evaluation_source, write_lineage
 from instrux.data.packed_manifest import MANIFEST_NAME
 from instrux.data.seal import seal_of
 from instrux.errors import InputError
@@ -86,16 +86,8 @@ def _write_lineage(
     """Writes what the page was made from, for `instrux show` and `instrux verify`."""
     sources = []
     for run in runs:
-        lineage = run.folder / LINEAGE_NAME
-        fingerprint = seal_of(lineage)
-        sources.append(
-            Source(
-                kind="evaluation",
-                name=f"{run.about.name}, step {run.results.step}",
-                fingerprint=fingerprint,
-                path=str(run.folder),
-            )
-        )
+        name = f"{run.about.name}, step {run.results.step}"
+        sources.append(evaluation_source(name, run.folder))
         if run.pack_folder is not None and run.pack is not None:
             fingerprint = seal_of(Path(run.pack_folder) / MANIFEST_NAME)
             sources.append(

@@ -10,11 +10,12 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from instrux.data.lineage_files import beside, evaluation_source, write_lineage
 from instrux.data.selected_step import step_number
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.evaluation import output_scores
-from instrux.evaluation.completion_scores import find_scorer
+from instrux.evaluation.completion_scores import find_scorer, scorer_name
 from instrux.evaluation.output_scores import OutputScore
 from instrux.evaluation.reader import Reader, ReadingSettings
 from instrux.evaluation.results import FILE_NAME
@@ -116,6 +117,18 @@ def score_outputs(
         raise InputError(f"{folder}: no evaluated task fits {', '.join(tasks)}.")
     found = {label: find_scorer(scorer) for label, scorer in scorers.items()}
     made = output_scores.score_outputs(folder, chosen, found)
+    write_lineage(
+        beside(folder / output_scores.SUMMARY_NAME),
+        "scores",
+        files=[folder / output_scores.SUMMARY_NAME, *(folder / "output_scores").glob("*.jsonl")],
+        sources=[evaluation_source("/".join(folder.absolute().parts[-3:]), folder)],
+        arguments={
+            "tasks": tasks,
+            "scorers": {label: scorer_name(s) for label, s in found.items()},
+        },
+        packages=("numpy",),
+        counts={"answers": sum(each.count for each in made)},
+    )
     _tell(made)
     print(folder / output_scores.SUMMARY_NAME)
     return made

@@ -26,7 +26,7 @@ from instrux.progress import tell
 from instrux.training.mesh import MeshShape
 from launch.evaluate import evaluate
 from launch.reading import find_run
-from launch.select_checkpoint import SelectResult, steps_to_compare
+from launch.select_checkpoint import SelectResult, steps_to_compare, write_selection_lineage
 
 
 def select_by_score(
@@ -114,6 +114,7 @@ def select_by_score(
     )
     path = Path(model_dir) / FILE_NAME
     written = write_selected(model_dir, selected)
+    write_selection_lineage(model_dir, selected)
     _tell(selected, written=written)
     print(path)
     return SelectResult(path, selected, written)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from instrux.data.lineage_files import beside, evaluation_source, write_lineage
 from instrux.data.selected_step import FILE_NAME, SelectedStep, write_selected
 from instrux.data.task_names import SCORE_EVAL_SUFFIX
 from instrux.data.vocabularies import VocabularySpec
@@ -138,10 +139,32 @@ def select(
     )
     path = Path(model_dir) / FILE_NAME
     written = is_first() and write_selected(model_dir, selected)
+    if is_first():
+        write_selection_lineage(model_dir, selected)
     _tell(selected, path, written=written)
     if is_first():
         print(path)
     return SelectResult(path, selected, written)
+
+
+def write_selection_lineage(model_dir: str, selected: SelectedStep) -> None:
+    """Writes what a checkpoint was chosen by, for `instrux show` and `instrux verify`."""
+    path = Path(model_dir) / FILE_NAME
+    evaluations = {step: path.parent / selected.evaluation / str(step) for step in selected.scores}
+    write_lineage(
+        beside(path),
+        "selection",
+        files=[path],
+        sources=[evaluation_source(f"step {step}", each) for step, each in evaluations.items()],
+        arguments={
+            "rule": selected.rule,
+            "split": selected.split,
+            "max_examples": selected.max_examples,
+            "tasks": selected.tasks,
+        },
+        packages=("numpy",),
+        counts={"selected_step": selected.step, "checkpoints": len(selected.scores)},
+    )
 
 
 def steps_to_compare(model_dir: str, steps: Sequence[int] | None) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from instrux.data.files import write_atomically
+from instrux.data.lineage_files import FILE_NAME, Source, beside, write_lineage
 from instrux.errors import InputError
 from instrux.evaluation.label_records import LabelRecord, read_records, to_json_line
 from instrux.studio.label import argilla, label_studio, labellers, study
@@ -193,11 +194,23 @@ def export_from(path: Path, out: Path, *, form: str, every: bool) -> None:
             lines = [to_json_line(record) for _, record in records_of(database, every=every)]
             write_atomically(out, [f"{line}\n".encode() for line in lines])
             count, what = len(lines), "answers"
+            lineage, files = beside(out), [out]
         else:
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
                 raise InputError(f"--out {out}: exists and is no empty folder.")
             module = argilla if form == "argilla" else label_studio
             count, what = module.export(database, out), "tasks"
+            lineage, files = out / FILE_NAME, [each for each in out.rglob("*") if each.is_file()]
+    write_lineage(
+        lineage,
+        "labels",
+        files=files,
+        # People go on answering: the study's file is not what it was, and need not be.
+        sources=[Source(kind="study", name=str(path), path=str(path))],
+        arguments={"format": form, "every": every},
+        packages=(),
+        counts={what: count},
+    )
     print(out)
     print(f"{count:,} {what}", file=sys.stderr)
 

@@ -98,7 +98,11 @@ def demonstrations(
         run_pipeline(lambda pipeline: pipeline | PreparedDemonstrations(plan), options)
         files, counts = _report(output.folder)
         _check(settings, counts, output.folder, max_bad_share)
-        arguments = {"beam_args": list(beam_args), "max_bad_share": max_bad_share}
+        arguments = {
+            "inputs": [f"{given.format}={given.path}" for given in settings.inputs],
+            "beam_args": list(beam_args),
+            "max_bad_share": max_bad_share,
+        }
         seconds = round(time.time() - started, 3)
         made = _Made(plan, identity, files, counts, arguments, seconds)
         _complete_rendered(made, data_dir)

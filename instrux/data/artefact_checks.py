@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from instrux.data.artefacts import CONVERTED, Artefact, ListedFile, find_artefacts
+from instrux.data.artefact_search import find_artefacts
+from instrux.data.artefacts import CONVERTED, Artefact, ListedFile
 from instrux.data.files import size_and_digest
 from instrux.data.lineage_files import FILE_NAME as LINEAGE_NAME
 from instrux.data.lineage_files import Source, content_digest
@@ -167,15 +168,19 @@ def links_of(artefact: Artefact, *, thorough: bool = False) -> list[Link]:
 
 
 def _link(artefact: Artefact, source: Source, *, thorough: bool) -> Link:
-    if source.kind in ("dataset", "template", "exclude") and not source.files:
+    if source.kind in ("dataset", "template", "exclude", "release") and not source.files:
         return Link(source, NOT_OURS)
     if source.kind == "vocabulary":
         return Link(source, _vocabulary_state(source))
     path = _found(artefact, source)
     if path is None:
         return Link(source, ABSENT if source.path else NOT_OURS)
+    if source.kind == "study":
+        return Link(source, AT_HAND)
     if source.kind == "checkpoint" or source.files:
         state = _content_state(path, source) if thorough else AT_HAND
+        if source.kind == "file":
+            return Link(source, state, _of_file(path / source.files[0]))
         return Link(replace(source, path=str(path)), state, _checkpoint_at(path, source.kind))
     try:
         there = [each for each in find_artefacts(path) if _is_of(each, source)]
@@ -183,8 +188,9 @@ def _link(artefact: Artefact, source: Source, *, thorough: bool) -> Link:
         return Link(source, CHANGED)
     if not there:
         return Link(source, ABSENT)
-    is_same = not source.fingerprint or there[0].fingerprint == source.fingerprint
-    return Link(replace(source, path=str(path)), SAME if is_same else CHANGED, there[0])
+    is_same = there[0].fingerprint == source.fingerprint
+    state = (SAME if is_same else CHANGED) if source.fingerprint else AT_HAND
+    return Link(replace(source, path=str(path)), state, there[0])
 
 
 def _content_state(folder: Path, source: Source) -> str:
@@ -194,6 +200,13 @@ def _content_state(folder: Path, source: Source) -> str:
         return SAME if content_digest(folder, source.files) == source.fingerprint else CHANGED
     except OSError:
         return ABSENT
+
+
+def _of_file(path: Path) -> Artefact | None:
+    try:
+        return find_artefacts(path)[0]
+    except InputError:
+        return None
 
 
 def _checkpoint_at(path: Path, kind: str) -> Artefact | None:

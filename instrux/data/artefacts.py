@@ -1,4 +1,7 @@
-"""Whatever we write, read back as one thing: what it is, what made it, from what, and its files."""
+"""Whatever we write, read back as one thing: what it is, what made it, from what, and its files.
+
+`artefact_search` finds it, `artefact_checks` holds it against what lies there.
+"""
 
 import hashlib
 import json
@@ -25,8 +28,6 @@ _STAGES = {
 CONVERTED = ("hf", "t5x", "peft")
 """Kinds of checkpoints that `instrux convert` writes for others to read."""
 
-_CONTAINERS = ("rendered", "demonstrations", "cache", "vocab", "packed", "exported", "audit")
-
 
 @dataclass(frozen=True)
 class ListedFile:
@@ -51,7 +52,8 @@ class Artefact:
 
     Attributes:
         kind: `rendered`, `cache`, `vocabulary`, `packed`, `export`, `audit`, `run`, `evaluation`,
-            `report`, or a checkpoint's format (`hf`, `t5x`, `peft`); of another stage, its name.
+            `report`, a checkpoint's format (`hf`, `t5x`, `peft`), `selection`, `predictions`, `scores`,
+            `labels` or `fetched`; of another stage, its name.
         folder: where it lies.
         name: what people call it.
         manifest: the file that describes it.
@@ -87,63 +89,12 @@ class Artefact:
     mend: str
 
 
-def find_artefacts(path: str | Path) -> list[Artefact]:
-    """Reads what lies at a path: one artefact, the splits of a task, or all under a data folder.
-
-    Args:
-        path: a folder, or a report's page.
+def read_artefact(manifest: Path) -> Artefact:
+    """Reads what a manifest describes.
 
     Raises:
-        InputError: there is nothing of ours, or a manifest cannot be read.
+        InputError: it is absent, cannot be read, or is no manifest of ours.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder.")
-    if path.is_file():
-        beside = path.with_name(f"{path.stem}.{LINEAGE_NAME}")
-        if not beside.exists():
-            raise InputError(f"{path}: not a report of ours; give a folder that Instrux wrote.")
-        return [_read(beside)]
-    try:
-        manifests = _manifests(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if not manifests:
-        raise InputError(
-            f"{path}: nothing that Instrux wrote (no manifest, no model.json, no lineage.json); "
-            "give a rendered, packed or other folder of ours, or a --data_dir."
-        )
-    return [_read(manifest) for manifest in manifests]
-
-
-def _manifests(folder: Path) -> list[Path]:
-    found = [
-        *sorted(folder.glob("manifest.*.json")),
-        *([folder / _MANIFEST] if (folder / _MANIFEST).exists() else []),
-        *sorted(folder.glob(f"*.{LINEAGE_NAME}")),
-        *([folder / LINEAGE_NAME] if (folder / LINEAGE_NAME).exists() else []),
-    ]
-    found = list(dict.fromkeys(found))
-    if not found and (folder / "model.json").exists():
-        found = [folder / "model.json"]
-    if not found and (folder / "results.json").exists():
-        found = [folder / "results.json"]
-    if found:
-        return found
-    if folder.name in _CONTAINERS:
-        return [each for child in sorted(folder.iterdir()) for each in _in_child(child)]
-    inner = [folder / name for name in _CONTAINERS if (folder / name).is_dir()]
-    return [each for child in inner for each in _manifests(child)]
-
-
-def _in_child(child: Path) -> list[Path]:
-    if not child.is_dir():
-        return []
-    # What died half-way has no manifest; it must be told, not passed over.
-    return _manifests(child) or [child / _MANIFEST]
-
-
-def _read(manifest: Path) -> Artefact:
     content = _json(manifest)
     try:
         return _reader(manifest, content)(manifest, content)
@@ -313,9 +264,11 @@ def _about_mixture(
 def _about_other(folder: Path, content: dict[str, Any], manifest: Path) -> About:
     """A stage that reads files of its user, such as `demonstrations`."""
     inputs = content["settings"].get("inputs", ())
+    # What bytes depend on are digests; where the files lay is among the arguments.
+    named = content["arguments"].get("inputs") or [given.get("format", "input") for given in inputs]
     sources = [
-        Source(kind="dataset", name=str(given.get("source", "input")), fingerprint=given["path"])
-        for given in inputs
+        Source(kind="dataset", name=str(name), fingerprint=given["path"])
+        for name, given in zip(named, inputs, strict=True)
     ]
     split = manifest.name.removeprefix("manifest").removesuffix(".json").removeprefix(".")
     name = f"{folder.name}, {split}" if split else folder.name
@@ -413,18 +366,29 @@ def _above(folder: Path, container: str) -> Path | None:
 _MENDS = {
     "run": "train it again",
     "evaluation": "delete the folder and run `instrux evaluate` again",
-    "report": "run the stage `report` again",
+    "report": "run the stage that writes the page again",
+    "selection": "run `instrux select` again",
+    "predictions": "run `instrux predict` again",
+    "scores": "score again",
+    "labels": "run `instrux studio label export` again",
+    "fetched": "delete it and run `instrux fetch` again",
     **dict.fromkeys(CONVERTED, "delete the folder and run `instrux convert` again"),
 }
+# Of most, whatever else its user keeps in the folder; whoever publishes weights adds a card and the like.
+_ANYTHING = ("**/*",)
 _COMPANIONS = {
-    # Of a run, whatever else its user keeps there; of a report's folder likewise.
-    "run": ("**/*",),
-    "evaluation": (LINEAGE_NAME,),
-    "report": ("**/*",),
-    # Of these too, as whoever publishes them adds cards, tokenizers and the like.
-    "hf": ("**/*",),
-    "peft": ("**/*",),
+    # Scores of its answers are written into it later.
+    "evaluation": (
+        f"*{LINEAGE_NAME}",
+        "output_scores.json",
+        "output_scores/*",
+        "natural_instructions.json",
+        "predicted_examples.jsonl",
+    ),
+    # Their own lineage says whether other files may lie there.
+    "scores": (f"*{LINEAGE_NAME}",),
     "t5x": (LINEAGE_NAME,),
+    "fetched": (f"*{LINEAGE_NAME}",),
 }
 
 
@@ -434,8 +398,9 @@ def _with_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
     name = folder.name
     if kind == "evaluation":
         name = "/".join(folder.absolute().parts[-3:])
-    elif kind == "report":
-        name = f"{manifest.name.removesuffix(f'.{LINEAGE_NAME}')}.html"
+    elif manifest.name != LINEAGE_NAME:
+        name = manifest.name.removesuffix(f".{LINEAGE_NAME}")
+        name = f"{name}.html" if kind == "report" and "." not in name else name
     return Artefact(
         kind=kind,
         folder=folder,
@@ -451,9 +416,15 @@ def _with_lineage(manifest: Path, content: dict[str, Any]) -> Artefact:
         dropped={},
         files=tuple(ListedFile(**file) for file in content["files"]),
         sources=tuple(_source(source) for source in content["sources"]),
-        companions=_COMPANIONS[kind],
+        companions=_companions(kind, folder),
         mend=_MENDS[kind],
     )
+
+
+def _companions(kind: str, folder: Path) -> tuple[str, ...]:
+    # Of a single file, the folder is its user's.
+    alone = kind in ("scores", "fetched") and not (folder / LINEAGE_NAME).exists()
+    return _ANYTHING if alone else _COMPANIONS.get(kind, _ANYTHING)
 
 
 def _source(content: Mapping[str, Any]) -> Source:

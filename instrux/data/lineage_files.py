@@ -9,7 +9,7 @@ from typing import Any
 
 from instrux.data.files import size_and_digest, write_json_atomically
 from instrux.data.manifest import library_versions
-from instrux.data.seal import sealed
+from instrux.data.seal import seal_of, sealed
 
 FILE_NAME = "lineage.json"
 SCHEMA = "instrux.lineage/1"
@@ -66,6 +66,27 @@ def source_of_files(kind: str, name: str, *, folder: Path, names: Iterable[str])
         path=str(folder),
         files=names,
     )
+
+
+def beside(file: Path) -> Path:
+    """Where the lineage of a single file lies."""
+    return file.with_name(f"{file.name}.{FILE_NAME}")
+
+
+def file_source(path: str | Path) -> Source:
+    """A file of a user's as a source; it is read for its digest.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    return source_of_files("file", str(path), folder=path.parent, names=[path.name])
+
+
+def evaluation_source(name: str, folder: Path) -> Source:
+    """An evaluation's step folder as a source, known by its own lineage."""
+    fingerprint = seal_of(folder / FILE_NAME)
+    return Source(kind="evaluation", name=name, fingerprint=fingerprint, path=str(folder))
 
 
 def write_lineage(

@@ -22,8 +22,14 @@ def test_the_screen_shows_the_published_numbers_and_the_page_is_written(
     assert {path.name for path in out.iterdir()} == {
         "label_results.json",
         "labels.html",
+        "labels.html.lineage.json",
         "labels_outcomes.png",
         "labels_win_rates.png",
     }
     page = (out / "labels.html").read_text()
     assert "38.9" in page and "http://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert main(["show", str(out / "labels.html")]) == 0
+    assert "report labels.html" in capsys.readouterr().out
+    assert main(["verify", str(out)]) == 0
+    (out / "labels.html").write_text(page + " ")
+    assert main(["verify", str(out)]) == 2

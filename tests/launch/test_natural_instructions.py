@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -66,6 +67,8 @@ def test_the_command_scores_files_and_baselines(tmp_path, tasks, capsys):
     command = ["score", "--baseline", "copy_demo", "--place", str(tasks), "--out", str(out)]
     assert cli.main(command) == 0
     assert json.loads(out.read_text())["released"]["default"]["exact_match"] == 50.0
+    assert cli.main(["verify", str(out)]) == 0
+    assert "1 scores: 1 files, all as written" in capsys.readouterr().out
     predictions, references = tmp_path / "p.jsonl", tmp_path / "r.jsonl"
     scoring.write_leaderboard(
         [scoring.ScoredInstance("a", "t", "Data to Text", ("x",), "x")],
@@ -130,6 +133,12 @@ def test_a_fetched_archive_is_read_once_and_summed_up(tmp_path, tasks, monkeypat
     captured = capsys.readouterr()
     assert captured.out.strip() == str(tmp_path / "cache" / "natural-instructions-v2.8")
     assert "1 tasks of 1 categories" in captured.err
+    assert cli.main(["verify", captured.out.strip()]) == 0
+    assert cli.main(["show", captured.out.strip()]) == 0
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert f"from release Natural Instructions, natural-instructions-v2.8  {digest[:12]}" in (
+        capsys.readouterr().out
+    )
 
 
 def test_scored_runs_are_drawn_beside_the_papers(tmp_path, capsys):
@@ -140,10 +149,12 @@ def test_scored_runs_are_drawn_beside_the_papers(tmp_path, capsys):
         (folder / stage.SCORES_FILE).write_text(json.dumps(content))
     points = {8: str(tmp_path / "few" / "eval"), 32: str(tmp_path / "many" / "eval")}
     path = stage.scaling(axis="tasks", points=points, out=str(tmp_path / "out"))
+    assert capsys.readouterr().out.strip() == str(path)
     assert path.read_bytes().startswith(b"\x89PNG")
     told = json.loads(path.with_suffix(".json").read_text())
+    assert cli.main(["show", str(path)]) == 0
+    assert "from evaluation tasks 8" in capsys.readouterr().out
     assert told["here"] == [{"value": 8, "rougeL": 10.0}, {"value": 32, "rougeL": 20.0}]
-    assert capsys.readouterr().out.strip() == str(path)
     (tmp_path / "few" / "eval" / "5" / stage.SCORES_FILE).unlink()
     with pytest.raises(InputError, match="the stage `score` writes them"):
         stage.scaling(axis="tasks", points=points, out=str(tmp_path / "out"))
