@@ -19,8 +19,11 @@ from instrux.errors import InputError
 
 MANIFEST_NAME = "manifest.json"
 COMPLETED_NAME = "COMPLETED"
-FORMAT = 1
-"""Raised whenever the bytes of a packed dataset change for the same settings."""
+FORMAT = 2
+"""Raised whenever the bytes of a packed dataset change for the same settings. 2 fills rows by
+another rule than 1; both are read alike."""
+
+_FORMATS_READ = (1, FORMAT)
 
 
 _EXAMPLES_A_SHARD = 100_000
@@ -301,7 +304,7 @@ def read_manifest(folder: str | Path) -> PackManifest:
     """Reads the manifest of a complete packed dataset.
 
     Raises:
-        InputError: the folder is absent, was not completed, or holds another version's format.
+        InputError: the folder is absent, was not completed, or holds a format that is not read.
     """
     folder = Path(folder)
     path = folder / MANIFEST_NAME
@@ -317,9 +320,10 @@ def read_manifest(folder: str | Path) -> PackManifest:
         raise InputError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); run `instrux pack` again"
         ) from error
-    if manifest.settings.get("format") != FORMAT:
+    if manifest.settings.get("format") not in _FORMATS_READ:
         raise InputError(
-            f"{folder}: packed in format {manifest.settings.get('format')}, this version reads {FORMAT}; "
+            f"{folder}: packed in format {manifest.settings.get('format')}, this version reads "
+            f"{' and '.join(map(str, _FORMATS_READ))}; "
             "run `instrux pack` again"
         )
     return manifest

@@ -5,8 +5,12 @@ bin packing. The whole shard is at hand, so rows are built one at a time, each f
 that are left. A row starts with the example whose size, weighted, is largest, and goes on with
 the one that points most in the direction of the room that is left (the dot-product rule for
 vector packing: Panigrahy, Talwar, Uyeda and Wieder, "Heuristics for Vector Bin Packing", 2011).
-The weights make the dimension dear of which more rows are still needed. Each row is tried under
-several tilts of these weights, and the fullest is kept.
+The weights make the dimension dear of which more rows are still needed.
+
+The rule alone takes the largest example that fits, even one that uses up the targets of a row whose
+inputs are half empty. So what uses more targets than its share of the inputs' room pays for it: as
+much as the inputs cost that will find no targets. Each row is tried under several rules, with and
+without that price, and the fullest is kept.
 
 Work is done on sizes, not on examples: those of equal size are interchangeable, and a pattern
 that fills a row is used as often as the sizes that are left allow. Of the sizes with the same
@@ -20,13 +24,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_TILTS = tuple((float(np.exp(tilt)), float(np.exp(-tilt))) for tilt in (0.0, 0.4, -0.4))
-"""By what inputs and targets weigh more or less when a row is tried."""
-
 _SCARCITY_POWER = 4
-"""How much more the dimension weighs of which more rows are still needed. Chosen with the tilts on
+"""How much more the dimension weighs of which more rows are still needed. Chosen with the rules on
 real examples (docs/packing.md): wider tilts fill the first rows better and leave the last ones
 what fits nowhere."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How examples are scored when a row is filled.
+
+    Attributes:
+        tilt: the logarithm of how much more inputs weigh than by scarcity, and targets less.
+        price: what it costs to use targets out of proportion, by the product of both scarcities.
+    """
+
+    tilt: float
+    price: float
+
+    def under(self, scarcity: tuple[float, float]) -> tuple[tuple[float, float], float]:
+        """What a full row's inputs and targets are worth, and the price (0 for next to nothing)."""
+        price = self.price * scarcity[0] * scarcity[1]
+        weights = scarcity[0] * math.exp(self.tilt), scarcity[1] * math.exp(-self.tilt)
+        return weights, price if price >= _LEAST_PRICE else 0.0
+
+
+_RULES = (
+    _Rule(tilt=0.0, price=0.67),
+    _Rule(tilt=0.0, price=0.0),
+    _Rule(tilt=0.4, price=0.67),
+)
+"""Under which a row is tried, in this order."""
+
+_LEAST_PRICE = 0.05
+"""Where one dimension is hardly short the price changes nothing, and costs time."""
 
 _FULL_ENOUGH = 1e-3
 """A row that leaves less than this share of its weighted room empty is not tried again."""
@@ -39,9 +70,6 @@ _NONE = -math.inf
 """Stands for the largest inputs where no size is left; multiplied by nothing but what is above 0."""
 
 _LEAST_WEIGHT = 1e-300
-
-_TIE_SHARE = 2.0**-48
-"""A token that adds less than this share to a score may be lost in rounding, and make a tie."""
 
 
 def pack(
@@ -132,8 +160,8 @@ class _Stock:
         for length, target in zip(inputs.tolist(), targets.tolist(), strict=True):
             self._inputs_of[target].append(length)
 
-    def weights(self) -> tuple[float, float]:
-        """What a full row's inputs and targets are worth; they sum to 1."""
+    def scarcity(self) -> tuple[float, float]:
+        """What a full row's inputs and targets are worth by what is left; they sum to 1."""
         inputs, targets = (needed**_SCARCITY_POWER for needed in self.rows_needed)
         whole = inputs + targets
         return inputs / whole, targets / whole
@@ -171,26 +199,6 @@ class _Stock:
         insort(lengths, inputs)
         self.largest[inputs:end, self.room[1] - targets] = inputs
 
-    def smallest_tied(
-        self, inputs: np.ndarray, targets: np.ndarray, score: tuple[float, float]
-    ) -> tuple[int, int]:
-        """Gives the size with the fewest inputs, then targets, of all that score the same.
-
-        Args:
-            inputs: inputs of sizes that are left and score the same, the largest of their targets.
-            targets: their targets.
-            score: what one token of inputs and of targets scores.
-        """
-        found = []
-        for largest, target in zip(map(int, inputs), map(int, targets), strict=True):
-            lengths = self._inputs_of[target]
-            place = bisect_left(lengths, largest)
-            top = largest * score[0] + target * score[1]
-            while place and lengths[place - 1] * score[0] + target * score[1] == top:
-                place -= 1
-            found.append((lengths[place], target))
-        return min(found)
-
 
 def _check(lengths: np.ndarray, low: int, high: int, name: str) -> None:
     if lengths.min() < low or lengths.max() > high:
@@ -210,13 +218,13 @@ def _build_rows(stock: _Stock) -> list[_Pattern]:
 
 
 def _fullest_row(stock: _Stock) -> dict[int, int]:
-    """Builds a row under each tilt of the weights and gives how often sizes are in the fullest."""
-    weights = stock.weights()
+    """Builds a row under each rule that differs; gives how often sizes are in the fullest."""
+    scarcity = stock.scarcity()
     fullest: dict[int, int] = {}
     least_empty = math.inf
-    for up, down in _TILTS:
-        often, room = _fill(stock, (weights[0] * up, weights[1] * down))
-        empty = weights[0] * room[0] / stock.room[0] + weights[1] * room[1] / stock.room[1]
+    for weights, price in dict.fromkeys(rule.under(scarcity) for rule in _RULES):
+        often, room = _fill(stock, weights, price)
+        empty = scarcity[0] * room[0] / stock.room[0] + scarcity[1] * room[1] / stock.room[1]
         if empty < least_empty:
             fullest, least_empty = often, empty
         if empty < _FULL_ENOUGH:
@@ -224,39 +232,34 @@ def _fullest_row(stock: _Stock) -> dict[int, int]:
     return fullest
 
 
-def _fill(stock: _Stock, weights: tuple[float, float]) -> tuple[dict[int, int], tuple[int, int]]:
+def _fill(
+    stock: _Stock, weights: tuple[float, float], price: float
+) -> tuple[dict[int, int], tuple[int, int]]:
     """Fills one row with the dot-product rule.
 
     Args:
         stock: what is left; it is the same afterwards.
         weights: what a full row's inputs and targets are worth.
+        price: what is paid for targets used out of proportion.
 
     Returns:
         How often each size is taken, and the room left in each dimension.
     """
-    inputs_full, targets_full = stock.room
     inputs_room, targets_room = stock.room
-    inputs_square, targets_square = inputs_full**2, targets_full**2
     often: dict[int, int] = {}
     hidden: list[tuple[int, int]] = []
     while targets_room:  # every example has a target
-        # What one token of inputs and of targets scores.
-        score = weights[0] * inputs_room / inputs_square, weights[1] * targets_room / targets_square
-        first = targets_full - targets_room
+        first = stock.room[1] - targets_room
         column = stock.largest[inputs_room, first:]
-        scores = column * (score[0] or _LEAST_WEIGHT)
-        scores += stock.targets[first:] * score[1]
-        best = int(scores.argmax())
+        left = inputs_room / stock.room[0], targets_room / stock.room[1]
+        best = _best(
+            column, stock.targets[first:], room=stock.room, left=left, weights=weights, price=price
+        )
         largest = column.item(best)
         if largest == _NONE:
             break
-        # With more targets a size that scores the same has fewer inputs: the first one it is.
         inputs, targets = int(largest), targets_room - best
-        lost = _TIE_SHARE * (score[0] * inputs_room + score[1] * targets_room)
-        if score[1] < lost or (inputs_room and score[0] < lost):
-            tied = np.flatnonzero(scores == scores[best])
-            inputs, targets = stock.smallest_tied(column[tied], targets_room - tied, score)
-        size = inputs * (targets_full + 1) + targets
+        size = inputs * (stock.room[1] + 1) + targets
         often[size] = often.get(size, 0) + 1
         inputs_room -= inputs
         targets_room -= targets
@@ -266,6 +269,45 @@ def _fill(stock: _Stock, weights: tuple[float, float]) -> tuple[dict[int, int], 
     for inputs, targets in hidden:
         stock.show(inputs, targets)
     return often, (inputs_room, targets_room)
+
+
+def _best(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    room: tuple[int, int],
+    left: tuple[float, float],
+    weights: tuple[float, float],
+    price: float,
+) -> int:
+    """Gives the place of the size that points furthest in the direction of a row's room.
+
+    With `i` and `t` for a size's shares of a row, and `I` and `T` for the shares that are `left`,
+    it scores `w_i I i + w_t T t - price * max(0, I t - T i)`. What is paid for is 0 where a size has
+    at most as many targets to its inputs as the room has. More inputs never score less.
+
+    Args:
+        inputs: float64 `[sizes]`, or `_NONE` where there is no size.
+        targets: float64 `[sizes]`, descending: the most of them are taken where scores are equal.
+        room: encoder and decoder positions a row.
+        left: the share of them that is empty.
+        weights: what a full row's inputs and targets are worth.
+        price: what is paid for targets used out of proportion.
+    """
+    an_input = weights[0] * left[0] / room[0] or _LEAST_WEIGHT
+    a_target = weights[1] * left[1] / room[1]
+    scores = inputs * an_input
+    scores += targets * a_target
+    best = int(scores.argmax())
+    if not price:
+        return best
+    an_input += price * left[1] / room[0]
+    a_target -= price * left[0] / room[1]
+    if inputs.item(best) * an_input + targets.item(best) * a_target >= scores.item(best):
+        return best  # pays nothing, so that no other comes before it
+    paid = inputs * an_input
+    paid += targets * a_target
+    return int(np.minimum(scores, paid, out=scores).argmax())
 
 
 def _rows_of_examples(sizes: np.ndarray, patterns: list[_Pattern]) -> np.ndarray:

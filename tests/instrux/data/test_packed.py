@@ -296,6 +296,15 @@ def test_another_format_is_told(copy):
     assert "packed in format 999" in one_line_error(copy)
 
 
+def test_a_dataset_that_was_packed_by_the_earlier_rule_is_read(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    rows = len(PackedDataset(copy))
+    manifest["settings"]["format"] = 1
+    path.write_text(json.dumps(sealed(manifest)))
+    assert len(PackedDataset(copy)) == rows
+
+
 def test_a_truncated_a_missing_and_an_altered_shard_are_told(copy):
     shard = sorted(copy.glob("rows.array_record-*"))[1]
     content = shard.read_bytes()
