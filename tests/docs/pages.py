@@ -69,6 +69,13 @@ def shown_commands() -> list[ShownCommand]:
     return [command for page in PAGES for command in _of_page(page)]
 
 
+def command_of(page: str, begins: str) -> ShownCommand:
+    """Gives the one command of a page whose line begins so; it may stand there more than once."""
+    found = [*_of_page(ROOT / page)]
+    (command,) = {each for each in found if each.line.startswith(begins)}
+    return command
+
+
 def _of_page(page: Path) -> Iterator[ShownCommand]:
     for line in map(without_remark, fenced_lines(page.read_text(encoding="utf-8"))):
         first = next((word for word in line.split() if not _SETTING.match(word)), "")

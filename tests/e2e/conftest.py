@@ -4,24 +4,43 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture
 def instrux():
-    """Runs `instrux` with some arguments, and gives the ended process."""
+    """Runs `instrux` with some arguments, in a folder if one is given; gives the ended process."""
 
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "launch.cli", *arguments],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-            timeout=900,
-        )
+    def run(*arguments, folder=None):
+        return _ended("-m", "launch.cli", *arguments, folder=folder)
 
     return run
+
+
+@pytest.fixture
+def one_process():
+    """Does the same, all stages of a recipe in one process."""
+
+    def run(*arguments, folder):
+        return _ended(str(ROOT / "tests" / "e2e" / "one_process.py"), *arguments, folder=folder)
+
+    return run
+
+
+def _ended(*words, folder):
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        timeout=900,
+    )
 
 
 @pytest.fixture
