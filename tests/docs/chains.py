@@ -15,6 +15,7 @@ FOLDERS = {
     "/data/p3": "mirror",
     "~/.cache/instrux/vocab/t5_32000.model": "t5_32000.model",
     "~/natural-instructions": "natural-instructions",
+    "D": "data",
 }
 # Bare, or quoted as gin has it.
 _FROM_ROOT = re.compile(r"(?<![^'])/(?=(data|runs)\b)")
@@ -91,6 +92,9 @@ CHAINS: dict[str, tuple[Step, ...]] = {
     ),
     "data": (
         Step("docs/caching.md", "instrux render", _MIRROR),
+        Step("docs/caching.md", "instrux cache", _FEW[:1], "LEFT OUT"),
+        Step("docs/t5x_users.md", "instrux render", _MIRROR),
+        Step("docs/t5x_users.md", "instrux cache", _FEW[:1], "LEFT OUT"),
         Step("docs/packing.md", "instrux pack", _FEW, "pack "),
         Step("docs/exporting.md", "instrux export --mixture t0_train --data_dir data --format parquet", _FEW[:1], "exported"),
         Step("docs/exporting.md", "instrux export --mixture t0_train --data_dir data --format jsonl", _FEW, "t0_sample"),
@@ -145,6 +149,12 @@ CHAINS: dict[str, tuple[Step, ...]] = {
         Step("docs/labelling.md", "instrux studio label export --db study.db --format argilla"),
         Step("docs/labelling.md", "instrux studio label export --db study.db --format label-studio"),
     ),
+    "public sets": (
+        Step("docs/public_sets.md", "instrux render", shows="render:"),
+        Step("docs/public_sets.md", "instrux evaluate", ("--gin.MAX_EXAMPLES=2", "--gin.MAX_DECODE_LENGTH=2"), "12 examples"),
+        # Toxicity is asked of Google.
+        Step("docs/public_sets.md", "instrux run", ("--gin.recipe.Recipe.stages=('truth/score_outputs',)",), "All stages done"),
+    ),
     "demonstrations": (
         Step("docs/demonstrations.md", "instrux fetch gpt2", ("--source", "merges.txt"), "gpt2"),
         Step("docs/demonstrations.md", "instrux demonstrations --name mine", shows="demonstrations"),
@@ -154,6 +164,9 @@ CHAINS: dict[str, tuple[Step, ...]] = {
     "natural instructions": (
         Step("docs/tk_instruct.md", "instrux check"),
         Step("docs/tk_instruct.md", "instrux score --baseline", shows="ROUGE-L"),
+        Step("docs/tk_instruct.md", "instrux render", (*_MIRROR, "--split", "test"), "render:"),
+        Step("docs/evaluating_any_model.md", "instrux export --mixture tk_instruct_test", _FEW[:1], "LEFT OUT"),
+        Step("docs/evaluating_any_model.md", "instrux score", shows="100.00"),
     ),
     # Their own parsers take the arguments; nothing is raced.
     "benchmarks": (

@@ -51,6 +51,16 @@ def _models(folder: Path, data: Path) -> None:
     (folder / "questions.jsonl").write_text('{"inputs": "Is it so?"}\n', encoding="utf-8")
 
 
+def _public(folder: Path, data: Path) -> None:
+    """The first questions of TruthfulQA, and three small models: one to ask, two that judge."""
+    from tests.docs.models import small_run
+
+    rows = folder / "mirror" / "truthful_qa" / "validation.jsonl"
+    _cut(data / "eval" / "truthful_qa" / "validation.jsonl", rows, 4)
+    for name in ("runs/sft", "truth-judge", "info-judge"):
+        small_run(folder / name)
+
+
 def _outputs(folder: Path, data: Path) -> None:
     """Outputs of two systems, and the real files that the page names."""
     for system in ("sft", "flan"):
@@ -101,12 +111,28 @@ def _task_files(folder: Path, data: Path) -> None:
         tasks = folder / "natural-instructions" / "tasks"
         tasks.mkdir(parents=True, exist_ok=True)
         (tasks / path.name).symlink_to(path)
+    (folder / "mirror").mkdir()
+    (folder / "mirror" / "natural_instructions").symlink_to(folder / "natural-instructions")
+    (folder / "t5_32000.model").symlink_to(data / "vocab" / "t5_32000.model")
+    (folder / "answers.jsonl").write_text(_right_answers(tasks), encoding="utf-8")
+
+
+def _right_answers(tasks: Path) -> str:
+    """A reference of each test instance, under the name of its exported row."""
+    lines = []
+    for path in tasks.iterdir():
+        instances = json.loads(path.read_text(encoding="utf-8"))["Instances"][:100]
+        for number, instance in enumerate(instances):
+            row = f"natural_instructions/{path.stem}/test/{number}"
+            lines.append(json.dumps({"example_id": row, "prediction": instance["output"][0]}))
+    return "\n".join(lines)
 
 
 FOLDERS_OF = {
     "data": _t0,
     "models": _models,
     "labelling": _outputs,
+    "public sets": _public,
     "demonstrations": _written,
     "natural instructions": _task_files,
 }

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from launch import cli, completion, doctor, gin_config
 from launch.cli_examples import EXAMPLES
+from tests.docs.pages import command_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,6 +126,18 @@ def test_what_is_needed_decides_the_exit_status(monkeypatch, tmp_path, capsys):
     assert status == 2
     required = {each["name"] for each in json.loads(out) if each["required"]}
     assert required == {"python", "packages", "cache_folder", "disk", "gpt2"}
+
+
+def test_what_a_reproduction_needs_is_asked_for_as_its_page_does(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path))
+    words = command_of("docs/reproducing.md", "instrux doctor").words[1:]
+    (tmp_path / "promptsource-0.2.3").mkdir()
+    status, out, _ = _run(capsys, *words, "--offline")
+    assert status == 2
+    assert out.rstrip().endswith("Missing: vocab.")
+    (tmp_path / "vocab").mkdir()
+    (tmp_path / "vocab" / "t5_32000.model").write_bytes(b"a vocabulary")
+    assert _run(capsys, *words, "--offline")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import gin
 import pytest
@@ -12,6 +13,7 @@ from instrux.evaluation.predictions import Prediction, predictions_path, write_p
 from instrux.evaluation.results import EvaluationResults, TaskResult, write_results
 from launch import cli
 from launch.report import RunForReport, report
+from tests.docs.pages import ROOT, command_of
 
 
 def _evaluated(folder, *, right):
@@ -110,6 +112,22 @@ def test_new_results_make_a_new_page(runs, tmp_path):
     report(runs=runs, out=str(tmp_path / "r.html"))
     _evaluated(tmp_path / "tuned", right=15)
     assert report(runs=runs, out=str(tmp_path / "r.html")).written
+
+
+@pytest.mark.slow
+def test_the_page_s_file_lays_two_evaluations_side_by_side(tmp_path, monkeypatch):
+    page = "docs/evaluating_any_model.md"
+    text = (ROOT / page).read_text()
+    (content,) = re.findall(r"^```\n(# report\.gin\n.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "report.gin").write_text(content)
+    for name, right in (("t0", 19), ("flan_t5", 10)):
+        _evaluated(tmp_path / name, right=right)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert cli.main(command_of(page, "instrux run report.gin").words[1:]) == 0
+    made = (tmp_path / "both" / "report.html").read_text()
+    assert "T0 3B" in made and "Flan-T5 small" in made
+    assert "95.0" in made and "50.0" in made
 
 
 def test_gin_binds_runs_and_report(runs, tmp_path):

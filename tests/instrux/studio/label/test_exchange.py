@@ -5,11 +5,11 @@ import pytest
 from instrux.errors import InputError
 from instrux.evaluation.label_records import LabelRecord
 from instrux.studio.label import argilla, label_studio
-from instrux.studio.label.answers import (
-    records_of,
-)
+from instrux.studio.label.answers import records_of
 from instrux.studio.label.exchange import import_records
 from instrux.studio.label.study import opened
+from launch import cli
+from tests.docs.pages import command_of
 
 
 def _comparable(path):
@@ -67,3 +67,16 @@ def test_other_files_are_refused_in_one_line(make, tmp_path, tool, content):
     with pytest.raises(InputError, match=r"file\.json"):
         with opened(make(), write=True) as database:
             tool.import_answers(database, file)
+
+
+def test_the_page_s_command_tells_what_people_said_in_a_study(
+    make, answer_all, tmp_path, monkeypatch, capsys
+):
+    answer_all(make("study.db"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command_of("docs/labelling.md", "instrux evaluate --labels").words[1:]) == 0
+    captured = capsys.readouterr()
+    assert "4 prompts" in captured.out and "flan – sft" in captured.out
+    assert "flan – gpt" not in captured.out  # all beside the baseline
+    assert captured.err.strip() == "study-evaluation/labels.html"
+    assert (tmp_path / "study-evaluation" / "label_results.json").stat().st_size > 0
