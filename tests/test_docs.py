@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from instrux.errors import InputError
 from launch import beam_options, cli, gin_config, stages
 from launch.cli_options import UnknownArgument
-from tests.docs.pages import PAGES, ROOT, fenced_lines, without_remark
+from tests.docs.pages import PAGES, ROOT, fenced_lines, inline_code, without_remark
 
 LAUNCHERS = ("launch/gpu_box/train.sh", "launch/tpu_vm/train.sh", "launch/gke/train.sh")
 SBATCH = "launch/slurm/train.sbatch"
@@ -32,6 +32,8 @@ READERS_OWN = {
 }
 # A synopsis or a line cut short: the command and the options that it names count, its values do not.
 PLACEHOLDER = re.compile(r"…|\.\.\.|\[|\||\bFILE\b|\bRECIPE\b|\bF\b|\bLISTS?\b")
+# What the parser says of a command that is named in running text, without all that it needs.
+CUT_SHORT = re.compile(r"(is|are) required|expected (one|at least one|\d+) arguments?")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class Command:
         return PLACEHOLDER.search(self.line) is not None
 
 
-def commands_of(page: Path) -> Iterator[Command]:
-    for line in fenced_lines(page.read_text(encoding="utf-8")):
+def commands_of(
+    page: Path, lines_of: Callable[[str], Iterator[str]] = fenced_lines
+) -> Iterator[Command]:
+    for line in lines_of(page.read_text(encoding="utf-8")):
         if (words := instrux_words(line)) is not None:
             yield Command(str(page.relative_to(ROOT)), line.strip(), tuple(words))
 
@@ -82,6 +86,7 @@ def instrux_words(line: str) -> list[str] | None:
 
 
 COMMANDS = [command for page in PAGES for command in commands_of(page)]
+NAMED = list(dict.fromkeys(c for page in PAGES for c in commands_of(page, inline_code)))
 
 
 def identity(command: Command) -> str:
@@ -133,6 +138,30 @@ def test_a_command_of_a_page_is_one(command):
     except UnknownArgument as error:
         raise AssertionError(f"{command.page}: {error}") from error
     check_gin(command, options, rest)
+
+
+@pytest.mark.parametrize("command", NAMED, ids=identity)
+def test_a_command_that_running_text_names_is_one(command):
+    try:
+        test_a_command_of_a_page_is_one(command)
+    except InputError as error:
+        assert CUT_SHORT.search(str(error)), f"{command.page}: {error}"
+        check_synopsis(command, cli.parsers()[1])
+
+
+def test_running_text_names_commands_and_a_mistake_in_it_would_be_found():
+    text = "Use `instrux audit`, then `instrux convert --to\nhf`.\n```\nno `instrux x`\n```\n| `a \\| b` |"
+    assert list(inline_code(text)) == ["instrux audit", "instrux convert --to hf", "a | b"]
+    assert len(NAMED) > 50
+    for line in (
+        "instrux audti",
+        "instrux render --skip_failing_source",
+        "instrux run t0/t0_3.gin",
+    ):
+        words = instrux_words(line)
+        assert words is not None
+        with pytest.raises((AssertionError, InputError)):
+            test_a_command_that_running_text_names_is_one(Command("page", line, tuple(words)))
 
 
 def check_synopsis(command: Command, known: list[str]) -> None:

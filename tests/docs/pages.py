@@ -59,6 +59,13 @@ def shown_file(page: str, name: str) -> str:
     return block
 
 
+def inline_code(text: str) -> Iterator[str]:
+    """Gives what stands between backticks in running text and tables, each on one line."""
+    running = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", running):
+        yield " ".join(code.replace(r"\|", "|").split())
+
+
 def without_remark(line: str) -> str:
     """Cuts off what a page says of a command behind it, three blanks or more apart."""
     return re.sub(r"\s{3,}(?![-\s]).*$", "", line.strip())

@@ -53,12 +53,11 @@ def _models(folder: Path, data: Path) -> None:
 
 def _public(folder: Path, data: Path) -> None:
     """The first questions of TruthfulQA, and three small models: one to ask, two that judge."""
-    from tests.docs.models import small_run
+    from tests.docs.tiny_models import make_runs_over_bytes
 
     rows = folder / "mirror" / "truthful_qa" / "validation.jsonl"
     _cut(data / "eval" / "truthful_qa" / "validation.jsonl", rows, 4)
-    for name in ("runs/sft", "truth-judge", "info-judge"):
-        small_run(folder / name)
+    make_runs_over_bytes(folder / "runs" / "sft", folder / "truth-judge", folder / "info-judge")
 
 
 def _outputs(folder: Path, data: Path) -> None:

@@ -42,6 +42,14 @@ def make_models(folder: Path, *, merges: Path) -> None:
     convert(("instrux", str(folder / "gpt2-run")), ("hf", str(folder / "gpt2")))
 
 
+def make_runs_over_bytes(*folders: Path) -> None:
+    """Writes a T5 over bytes as a run into each folder."""
+    vocabulary = VocabularySpec.parse("bytes")
+    config = dataclasses.replace(_T5, vocab_size=vocabulary.load().vocab_size)
+    for folder in folders:
+        _save(folder, config, vocabulary)
+
+
 def _save(
     folder: Path,
     config: T5Config | DecoderConfig,
