@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def instrux():
     """Runs `instrux` with some arguments, in a folder if one is given; gives the ended process."""
 
@@ -22,7 +22,7 @@ def instrux():
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one_process():
     """Does the same, all stages of a recipe in one process."""
 
@@ -43,7 +43,7 @@ def _ended(*words, folder):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results():
     """Gives what a run's one evaluation found."""
 
@@ -54,7 +54,7 @@ def results():
     return read
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def losses():
     """Gives the losses that a run logged."""
 

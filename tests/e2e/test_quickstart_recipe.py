@@ -1,5 +1,7 @@
 """The quickstart as its pages have it, cut down, from raw rows to the report and what comes after."""
 
+import shutil
+
 import pytest
 
 from launch import cli
@@ -17,14 +19,31 @@ def words(begins, page="docs/tutorial.md"):
     return command_of(page, f".venv/bin/instrux {begins}").words[1:]
 
 
-def test_the_quickstart_goes_from_words_to_a_report_and_then_skips(
-    tmp_path, instrux, one_process, results, losses, monkeypatch, capsys
-):
-    out = tmp_path / "quickstart"
-    first = instrux(*words("quickstart"), *SMALL, folder=tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert "All stages done" in first.stderr
-    assert "quickstart/report.html" in first.stdout
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, instrux):
+    """The folder in which the quickstart was run, and what it wrote."""
+    folder = tmp_path_factory.mktemp("made")
+    ended = instrux(*words("quickstart"), *SMALL, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    return folder, ended
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A folder in which a copy of what the quickstart made goes by another name."""
+
+    def copy(name):
+        shutil.copytree(made[0] / "quickstart", tmp_path / name)
+        return tmp_path
+
+    return copy
+
+
+def test_the_quickstart_goes_from_words_to_a_report(made, results, losses):
+    folder, ended = made
+    out = folder / "quickstart"
+    assert "All stages done" in ended.stderr
+    assert "quickstart/report.html" in ended.stdout
     page = (out / "report.html").read_text()
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -34,32 +53,44 @@ def test_the_quickstart_goes_from_words_to_a_report_and_then_skips(
         assert logged[-1] < logged[0]
         assert results(out / name)["tasks"]
 
-    made = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    (tmp_path / "first").symlink_to(out)
-    second = instrux(*words("quickstart", "docs/first_minutes.md"), *SMALL, folder=tmp_path)
-    assert second.returncode == 0, second.stderr
-    assert "skipped" in second.stderr
-    assert "step 1 of" not in second.stderr
-    data = {path for path in made if "data" in path.relative_to(out).parts[:1]}
-    assert data
-    assert {path: path.read_bytes() for path in data} == {path: made[path] for path in data}
 
-    monkeypatch.chdir(tmp_path)
+def test_what_the_quickstart_made_is_led_back_to_rows_and_checked(made, monkeypatch, capsys):
+    monkeypatch.chdir(made[0])
     assert cli.main(words("show")) == 0
-    assert "lexicon" in capsys.readouterr().out
+    assert "lexicon_plural_please, test" in capsys.readouterr().out
     assert cli.main(words("verify")) == 0
-    assert "all as written" in capsys.readouterr().out
+    checked = capsys.readouterr().out
+    assert "1 report, 2 evaluation, 2 run, 2 packed" in checked and "all as written" in checked
 
-    # Longer: the same recipe goes on from what is there.
-    (tmp_path / "longer").symlink_to(out)
-    longer = (*words("run quickstart.gin"), *SMALL, "--gin.TRAIN_STEPS=14")
-    on = one_process(*longer, folder=tmp_path)
-    assert on.returncode == 0, on.stderr
-    assert "All stages done" in on.stderr
 
-    # Other wordings: one of the nine models.
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "data").symlink_to(out / "data")
+def test_a_second_quickstart_skips_what_is_complete(copied, one_process):
+    folder = copied("first")
+    data = folder / "first" / "data"
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    ended = one_process(*words("quickstart", "docs/first_minutes.md"), *SMALL, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "All stages done" in ended.stderr
+    assert "skipped" in ended.stderr
+    assert "step 1 of" not in ended.stderr
+    assert before
+    assert before == {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(copied, one_process, losses):
+    folder = copied("longer")
+    one = "--gin.recipe.Recipe.stages=('instructions/pack', 'instructions/train')"
+    longer = (*words("run quickstart.gin"), *SMALL, "--gin.TRAIN_STEPS=16", one)
+    ended = one_process(*longer, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "step 12" in ended.stderr  # where it goes on
+    assert len(losses(folder / "longer" / "instructions")) == 5
+
+
+def test_the_number_of_wordings_is_asked_about_by_one_of_its_nine_models(
+    made, tmp_path, one_process, results
+):
+    prompts = tmp_path / "prompts"
+    shutil.copytree(made[0] / "quickstart" / "data", prompts / "data")
     stages = (
         "training/render",
         "vocab",
@@ -72,7 +103,7 @@ def test_the_quickstart_goes_from_words_to_a_report_and_then_skips(
         f"--gin.recipe.Recipe.stages={stages!r}",
         "--gin.report.report.runs=[@p1/seed0/runs.RunForReport()]",
     )
-    asked = one_process(*words("run quickstart_prompts.gin"), *SMALL, *one, folder=tmp_path)
-    assert asked.returncode == 0, asked.stderr
-    assert results(tmp_path / "prompts" / "p1_seed0")["tasks"]
-    assert "Prompts a task" in (tmp_path / "prompts" / "report.html").read_text()
+    ended = one_process(*words("run quickstart_prompts.gin"), *SMALL, *one, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert results(prompts / "p1_seed0")["tasks"]
+    assert "Prompts a task" in (prompts / "report.html").read_text()
