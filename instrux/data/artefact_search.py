@@ -82,10 +82,11 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
     for child in sorted(folder.iterdir()):
         if not child.is_dir() or child.name.startswith((".", "checkpoint")):
             continue
-        if child.name in _CONTAINERS:
+        own = _own(child)
+        if child.name in _CONTAINERS and not own:  # a run may be called `demonstrations`, too
             yield from (each for inner in sorted(child.iterdir()) for each in _in_child(inner))
             continue
-        yield from _own(child)
+        yield from own
         if depth > 1:
             yield from _below(child, depth - 1)
 

@@ -179,6 +179,16 @@ def test_a_recipes_whole_output_is_shown_and_verified(made, capsys):
     assert verify(made / "runs", capsys, "--chain") == (0, [])
 
 
+def test_a_run_may_have_a_data_folders_name_and_what_is_half_written_is_told(
+    made, tmp_path, capsys
+):
+    shutil.copytree(made / "runs" / "run", tmp_path / "demonstrations")
+    assert verify(tmp_path, capsys)[0] == 0
+    (tmp_path / "data" / "packed" / "half").mkdir(parents=True)
+    assert cli.main(["verify", str(tmp_path)]) == 2
+    assert "half was never finished" in capsys.readouterr().err
+
+
 def test_a_file_of_an_artefact_is_shown_as_a_part_of_it_and_others_are_refused(made, capsys):
     assert cli.main(["show", str(made / "runs/run/eval/7/predictions" / f"{TASK}.jsonl")]) == 0
     assert capsys.readouterr().out.startswith("evaluation run/eval/7")
