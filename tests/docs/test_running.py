@@ -106,9 +106,9 @@ def _written(folder: Path, data: Path) -> None:
 
 def _task_files(folder: Path, data: Path) -> None:
     """Three task files of Natural Instructions, in the release's folders."""
+    tasks = folder / "natural-instructions" / "tasks"
+    tasks.mkdir(parents=True)
     for path in sorted((data / "natural_instructions" / "test119").rglob("*.json"))[:3]:
-        tasks = folder / "natural-instructions" / "tasks"
-        tasks.mkdir(parents=True, exist_ok=True)
         (tasks / path.name).symlink_to(path)
     (folder / "mirror").mkdir()
     (folder / "mirror" / "natural_instructions").symlink_to(folder / "natural-instructions")
