@@ -1,5 +1,6 @@
 """What every entry point does around its work: quiet libraries, one-line errors, exit status."""
 
+import errno
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from instrux.errors import InputError
 from launch.cli_options import UnknownArgument
 
 _GIN_TRAIL = re.compile(r"\s*In call to configurable '")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE_STATUS = 2
 FAULT_STATUS = 1
 INTERRUPTED_STATUS = 130
@@ -34,7 +36,12 @@ def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         # The reader of our output (`| head`) has gone; that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            where = f"{error.filename}: " if error.filename else ""
+            mend = "make room and give the same command again; what is complete is kept"
+            print(f"instrux: {where}{error.strerror}; {mend}", file=sys.stderr)
+            return _failed(USAGE_STATUS)
         traceback.print_exc()
         return _failed(FAULT_STATUS)
 

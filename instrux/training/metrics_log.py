@@ -17,6 +17,7 @@ Keys of a line (T5X users: values are of the step itself, not means since the la
 - batches_left_out: batches that a rolled back run went past, only where there are any.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -43,6 +44,7 @@ class MetricsLog:
         self._path = folder / "metrics.jsonl"
         keep_lines_up_to(self._path, resumed_at)
         self._file = self._path.open("a", encoding="utf-8")
+        self._failed = False
         self._writer = _event_writer(folder, resumed_at) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, Value]) -> dict[str, float]:
@@ -50,22 +52,47 @@ class MetricsLog:
 
         Returns:
             The values as TensorBoard has them: numbers alone, those of a group as `group/name`.
+
+        Raises:
+            InputError: the files cannot be written, as on a full disk.
         """
         line = {"step": step} | {name: _finite(value) for name, value in values.items()}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with self._telling_failure():
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
         del line["step"]
         numbers = dict(_numbers(line))
         if self._writer is not None:
-            for name, value in numbers.items():
-                self._writer.add_scalar(name, value, step)
+            with self._telling_failure():
+                for name, value in numbers.items():
+                    self._writer.add_scalar(name, value, step)
         return numbers
 
     def close(self) -> None:
-        """Flushes both files."""
-        self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        """Flushes both files.
+
+        Raises:
+            InputError: they cannot be written; not if that was told before.
+        """
+        if self._failed:
+            return
+        with self._telling_failure():
+            self._file.close()
+            if self._writer is not None:
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _telling_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            with contextlib.suppress(OSError):  # what could not be written is still to be flushed
+                self._file.close()
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror or error}); mend that and give the"
+                " same command again: it goes on from the last checkpoint."
+            ) from error
 
 
 def read_metrics(model_dir: str | Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from typing import Any
 from instrux.data.audit_settings import AuditSettings, AuditTask
 from instrux.data.demonstration_formats import DemonstrationInput
 from instrux.data.demonstration_settings import DemonstrationSettings
+from instrux.training.checkpoints import all_steps
 from instrux.training.metrics_log import read_metrics
 from pipelines.audit import audit
 from pipelines.demonstrations import demonstrations
@@ -33,6 +34,7 @@ from tests.faults.harness.trials import quiet
 
 TRAIN_STEPS = 60
 RENDERED, MODEL = "rendered", "model"
+_WRITTEN = "demonstrations.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Stage:
 
     def prepare(self, folder: Path) -> None:
         """Puts what it reads into a folder."""
-        damage._task(folder)
+        _given(folder)
         for name in self.reads:
             shutil.copytree(_sound(self.name) / name, folder / name, dirs_exist_ok=True)
         for name in self.outputs:
@@ -82,8 +84,18 @@ class Stage:
 def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="instrux-stages-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    damage._task(folder)
+    _given(folder)
     return folder
+
+
+def _given(folder: Path) -> None:
+    """Writes what no stage makes: rows and templates, and demonstrations."""
+    damage._task(folder)
+    lines = [
+        {"id": f"d{n}", "prompt": f"Question {n}?", "completion": f"{n}.", "user_id": f"u{n % 9}"}
+        for n in range(60)
+    ]
+    (folder / _WRITTEN).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @functools.cache
@@ -147,20 +159,16 @@ def _export(folder: Path, beam_args: Sequence[str]) -> None:
 
 
 def _demonstrations(folder: Path, beam_args: Sequence[str]) -> None:
-    path = folder / "demonstrations.jsonl"
-    lines = [
-        {"id": f"d{n}", "prompt": f"Question {n}?", "completion": f"{n}.", "user_id": f"u{n % 9}"}
-        for n in range(60)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    settings = DemonstrationSettings(
-        inputs=(DemonstrationInput.parse(f"instrux={path}"),), name="toy", vocabulary=damage.BYTES
-    )
+    given = DemonstrationInput.parse(f"instrux={folder / _WRITTEN}")
+    settings = DemonstrationSettings(inputs=(given,), name="toy", vocabulary=damage.BYTES)
     demonstrations(settings, data_dir=folder, beam_args=beam_args)
 
 
 def _save(folder: Path, beam_args: Sequence[str]) -> None:
-    damage.make_parameters(folder / MODEL)
+    model = folder / MODEL
+    if all_steps(model):  # as its users must, since it overwrites no checkpoint
+        shutil.rmtree(model)
+    damage.make_parameters(model)
 
 
 def _convert(folder: Path, beam_args: Sequence[str]) -> None:

@@ -1,4 +1,5 @@
 import json
+import resource
 
 import pytest
 
@@ -58,3 +59,21 @@ def test_tensorboard_gets_the_scalars(tmp_path):
     assert len(events) == 1
     content = events[0].read_bytes()
     assert b"train/loss" in content and b"eval_loss" not in content
+
+
+def test_a_full_disk_is_told_once_and_leaves_the_lines_before(tmp_path):
+    log = MetricsLog(tmp_path, resumed_at=0, tensorboard=False)
+    log.write(1, {"loss": 0.5})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"metrics\.jsonl: cannot be written \(File too large\)"
+        ):
+            log.write(2, {"loss": 0.25})
+        log.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1]
+    write(tmp_path, [2], resumed_at=1)
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2]
