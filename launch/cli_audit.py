@@ -16,7 +16,9 @@ def add_command(add: AddCommand) -> None:
     audit = add("audit", _audit, "lengths, duplicates, labels and overlap of a mixture, in Beam")
     audit.add_argument("--mixture", required=True, help="mixture, or a task")
     audit.add_argument("--data_dir", required=True, help="folder with rendered/; gets audit/")
-    audit.add_argument("--vocabulary", required=True, help="a SentencePiece model, or `bytes`")
+    audit.add_argument(
+        "--vocabulary", required=True, help="a SentencePiece model, a tokenizer.json, or `bytes`"
+    )
     audit.add_argument("--split", default="train", help="split of the tasks")
     audit.add_argument("--inputs_length", type=int, default=1024, help="tokens that training keeps")
     audit.add_argument("--targets_length", type=int, default=256, help="tokens that training keeps")

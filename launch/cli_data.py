@@ -94,7 +94,9 @@ def _add_pack(add: AddCommand) -> None:
     pack.add_argument("--mixture", required=True, help="mixture to sample by its rates")
     pack.add_argument("--data_dir", required=True, help="folder with rendered/; gets packed/")
     pack.add_argument("--split", default="train", help="split of the tasks")
-    pack.add_argument("--vocabulary", required=True, help="a SentencePiece model, or `bytes`")
+    pack.add_argument(
+        "--vocabulary", required=True, help="a SentencePiece model, a tokenizer.json, or `bytes`"
+    )
     pack.add_argument("--inputs_length", type=int, default=1024, help="tokens of inputs a row")
     pack.add_argument("--targets_length", type=int, default=256, help="tokens of targets a row")
     pack.add_argument("--num_examples", type=int, required=True, help="examples to sample")

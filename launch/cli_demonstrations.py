@@ -43,7 +43,7 @@ def _add_texts(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--vocabulary",
         default="gpt2",
-        help="counts tokens: gpt2, a merges.txt, a SentencePiece model, or bytes",
+        help="counts tokens: gpt2, a merges.txt, a tokenizer.json, a SentencePiece model, or bytes",
     )
     command.add_argument("--max_tokens", type=int, default=2048, help="of prompt and completion")
     command.add_argument("--max_prompt_tokens", type=int, help="a longer prompt is left out")

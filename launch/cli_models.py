@@ -73,7 +73,7 @@ def _add_evaluation_of_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", help="with --hf: gets eval/<step>/; with --labels: the page; NAME-evaluation"
     )
-    command.add_argument("--vocabulary", help="with --hf: where the folder has no spiece.model")
+    command.add_argument("--vocabulary", help="with --hf: where the folder has no tokenizer")
     command.add_argument("--inputs_length", type=int, help="with --hf: tokens of inputs; 1024")
     command.add_argument("--targets_length", type=int, help="with --hf: tokens of targets; 256")
     command.add_argument(
@@ -197,7 +197,8 @@ def _add_convert(add: AddCommand) -> None:
             help=f"{what}: t5x, hf, instrux, or peft for adapters, and where",
         )
     convert.add_argument(
-        "--vocabulary", help="a SentencePiece model, `bytes` or `gpt2`, if none lies there"
+        "--vocabulary",
+        help="a SentencePiece model, a tokenizer.json, `bytes` or `gpt2`, if none lies there",
     )
     convert.add_argument("--model", help="a gin file with MODEL, for a T5X model's settings")
     convert.add_argument(

@@ -10,12 +10,13 @@ from instrux.data.vocabularies import VocabularySpec
 from instrux.interop import huggingface, huggingface_tokenizer, peft_folder, safetensors_files, t5x
 from instrux.progress import tell
 from instrux.training.checkpoints import CHECKPOINTS
-from instrux.training.run_folder import RunDescription
+from instrux.training.run_folder import VOCABULARY_FILES, RunDescription
 from launch import foreign
 
-_RUN_FILES = ("model.json", "vocabulary.model")
+_RUN_FILES = ("model.json", *VOCABULARY_FILES)
 _HUGGING_FACE_FILES = (
     huggingface.CONFIG,
+    "generation_config.json",
     safetensors_files.INDEX,
     *huggingface_tokenizer.FILES,
     "*.safetensors",

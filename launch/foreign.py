@@ -11,6 +11,8 @@ import numpy as np
 
 from instrux.data.byte_pair_vocabulary import BytePairVocabulary
 from instrux.data.byte_pairs import is_tokenizer_json
+from instrux.data.tokenizer_json import TokenizerContent
+from instrux.data.tokenizer_json_vocabulary import TOKENIZER_CONFIG, config_with_ends
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.interop import huggingface, peft_folder, t5x
@@ -228,9 +230,9 @@ def row_lengths(
 
 
 class _PaddingRowExchanged(Weights):
-    """A byte-pair model's weights with two rows of its embeddings in each other's place.
+    """A decoder's weights with two rows of its embeddings in each other's place.
 
-    See `BytePairVocabulary`: our id 0 pads, and theirs is a token.
+    See `Vocabulary.exchanged_id`: our id 0 pads, and theirs is a token.
     """
 
     def __init__(self, weights: Weights, row: int) -> None:
@@ -257,14 +259,25 @@ def _exchanged(rows: np.ndarray, row: int) -> np.ndarray:
 
 
 def between_ids(weights: Weights, vocabulary: VocabularySpec | None) -> Weights:
-    """Weights for our ids of those for a Hugging Face folder's, or the other way."""
-    if vocabulary is None or vocabulary.kind != "byte_pairs":
+    """Weights for our ids of those for a Hugging Face folder's, or the other way.
+
+    Raises:
+        InputError: ids of an encoder-decoder would change places, which begins with the one that pads.
+    """
+    if vocabulary is None or vocabulary.kind not in ("byte_pairs", "tokenizer_json"):
         return weights
-    if not isinstance(weights.config, DecoderConfig):
+    is_decoder = isinstance(weights.config, DecoderConfig)
+    if vocabulary.kind == "byte_pairs" and not is_decoder:
         return weights
-    loaded = vocabulary.load()
-    assert isinstance(loaded, BytePairVocabulary)
-    return _PaddingRowExchanged(weights, loaded.exchanged_id)
+    row = vocabulary.load().exchanged_id
+    if row is None:
+        return weights
+    if not is_decoder:
+        raise InputError(
+            f"vocabulary {vocabulary}: its id 0 is a token of text, and a T5 begins and pads with 0; give"
+            " --vocabulary."
+        )
+    return _PaddingRowExchanged(weights, row)
 
 
 def vocabulary_of(weights: Weights) -> VocabularySpec | None:
@@ -278,6 +291,8 @@ def vocabulary_of(weights: Weights) -> VocabularySpec | None:
     if isinstance(weights, HuggingFaceFolder) and weights.tokenizer is not None:
         tokenizer = weights.tokenizer
         path = None if tokenizer.path is None else str(tokenizer.path)
+        if tokenizer.kind == "tokenizer_json":
+            return VocabularySpec.parse(f"{path}:0")
         spec = VocabularySpec(tokenizer.kind, path, tokenizer.extra_ids)
         if tokenizer.kind == "byte_pairs":
             _check_order(weights.path, spec)
@@ -293,11 +308,11 @@ def _check_order(folder: Path, spec: VocabularySpec) -> None:
     if file is None:
         return
     try:
-        ids = json.loads(file.read_bytes())
         if file.name == TOKENIZER_JSON:
-            added = {token["content"]: token["id"] for token in ids["added_tokens"]}
-            ids = {**ids["model"]["vocab"], **added}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+            ids = TokenizerContent.of(file.read_bytes()).pieces
+        else:
+            ids = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise CheckpointFormatError(f"{file}: its JSON is malformed.") from error
     if ids != loaded.released_ids():
         raise CheckpointFormatError(
@@ -316,7 +331,10 @@ def tokenizer_of(vocabulary: VocabularySpec) -> Tokenizer:
         if path is not None and is_tokenizer_json(path):
             lines = ("#version: 0.2", *map(" ".join, loaded.merges()))
             path, files[_MERGES] = None, "".join(f"{line}\n" for line in lines)
-    return Tokenizer(vocabulary.kind, path, vocabulary.extra_ids, eos_id=loaded.eos_id, files=files)
+    if vocabulary.kind == "tokenizer_json" and path is not None:
+        files = {TOKENIZER_CONFIG: config_with_ends(path)}
+    eos_id = loaded.exchanged(loaded.eos_id)
+    return Tokenizer(vocabulary.kind, path, vocabulary.extra_ids, eos_id=eos_id, files=files)
 
 
 def check_vocabulary(weights: Weights, vocabulary: VocabularySpec) -> None:

@@ -117,8 +117,8 @@ def find_foreign(
     spec = foreign.vocabulary_of(weights) if spec is None else spec
     if spec is None:
         raise InputError(
-            f"{checkpoint}: no vocabulary lies there (spiece.model) that is known here; give"
-            " `vocabulary`, a SentencePiece model, `bytes` or `gpt2`."
+            f"{checkpoint}: no vocabulary lies there (spiece.model, tokenizer.json) that is known"
+            " here; give `vocabulary`, a SentencePiece model, a tokenizer.json, `bytes` or `gpt2`."
         )
     foreign.check_vocabulary(weights, spec)
     weights = foreign.between_ids(weights, spec)

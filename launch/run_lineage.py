@@ -8,8 +8,9 @@ from instrux.data.lineage_files import FILE_NAME, Source, write_lineage
 from instrux.data.packed_manifest import MANIFEST_NAME
 from instrux.data.seal import seal_of
 from instrux.training.checkpoints import CHECKPOINTS, latest_step
+from instrux.training.run_folder import VOCABULARY_FILES
 
-_OWN_FILES = ("model.json", "config.gin", "vocabulary.model", "metrics.jsonl")
+_OWN_FILES = ("model.json", "config.gin", *VOCABULARY_FILES, "metrics.jsonl")
 
 
 def write(

@@ -21,3 +21,54 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the development data is not here")
     return folder
+
+
+_SENTENCES = (
+    "Is it so? yes, it is so. no, it is not. Stop!",
+    "a question and an answer to the question, 0 1 2 3 4",
+)
+
+
+@pytest.fixture(scope="session")
+def unigram_tokenizer():
+    """A small Unigram model as T5's: 0 pads, 1 ends, 2 is unknown; and two sentinels after the pieces."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    made.decoder = tokenizers.decoders.Metaspace()
+    trainer = tokenizers.trainers.UnigramTrainer(
+        vocab_size=48,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    made.train_from_iterator(_SENTENCES * 3, trainer)
+    made.add_special_tokens(["<extra_id_1>", "<extra_id_0>"])
+    return made
+
+
+@pytest.fixture(scope="session")
+def llama_3_tokenizer():
+    """Byte-level pairs as Llama 3's, whole words first: 256 bytes, 24 merges, then four special tokens."""
+    tokenizers = pytest.importorskip("tokenizers")
+    before = tokenizers.pre_tokenizers
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(ignore_merges=True))
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    made.pre_tokenizer = before.Sequence(
+        [
+            before.Split(tokenizers.Regex(words), "isolated"),
+            before.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=280, initial_alphabet=before.ByteLevel.alphabet(), show_progress=False
+    )
+    made.train_from_iterator(_SENTENCES * 3, trainer)
+    made.add_special_tokens(
+        ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|eot_id|>"]
+    )
+    return made

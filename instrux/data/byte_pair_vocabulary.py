@@ -7,9 +7,12 @@ added, and no probability changes.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from instrux.data.byte_pairs import BytePairs, byte_characters
+from instrux.data.tokenizer_json import BadTokenizerError, TokenizerContent
 from instrux.data.vocabularies import PAD_ID, Vocabulary
+from instrux.errors import InputError
 
 _NEVER = 0xFF  # no byte of UTF-8
 
@@ -59,6 +62,16 @@ class BytePairVocabulary(Vocabulary):
 
     def _decode(self, ids: list[int]) -> str:
         return self._pairs.decode([self._by_id[number] for number in ids if number != PAD_ID])
+
+
+def is_gpt_2s(path: str) -> bool:
+    """Whether a `tokenizer.json` cuts texts as GPT-2 does, into pieces with the ids that GPT-2 gives them."""
+    file = Path(path).expanduser()
+    try:
+        pieces = TokenizerContent.of(file.read_bytes()).pieces
+        return pieces == BytePairVocabulary(BytePairs.load(file), "").released_ids()
+    except (OSError, KeyError, InputError, BadTokenizerError):
+        return False
 
 
 def _pieces(pairs: BytePairs) -> list[str]:

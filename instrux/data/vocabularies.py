@@ -1,4 +1,4 @@
-"""Vocabularies without TensorFlow: SentencePiece models and bytes, with SeqIO's own ids, and GPT-2's.
+"""Vocabularies without TensorFlow: SentencePiece, bytes, with SeqIO's own ids; GPT-2's, `tokenizer.json`.
 
 A `VocabularySpec` is plain data (it travels to Beam workers, into manifests and into a run's
 `model.json`); `load()` turns it into a `Vocabulary` that encodes and decodes. Ids are those of
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from instrux.data.byte_pairs import BytePairs, default_merges_path
 from instrux.data.vocabulary_release import t5_vocabulary_path
@@ -28,6 +28,8 @@ PAD_ID = 0
 DEFAULT_EXTRA_IDS = 100
 """T5's number of sentinels (arXiv 1910.10683, section 3.1.4)."""
 
+Kind = Literal["sentencepiece", "bytes", "byte_pairs", "tokenizer_json"]
+
 _BYTE_SPECIAL_IDS = 3  # padding, end of sequence, unknown
 _BYTES = 256
 
@@ -39,15 +41,24 @@ class Vocabulary(abc.ABC):
         digest: sha256 of the model file's content in hexadecimal; the same for every byte
             vocabulary. Extra ids are not part of it.
         extra_ids: how many sentinels stand on top of the model's own ids.
+        exchanged_id: the id of a model's own file that has changed places with its 0, so that 0 pads
+            here; None where nothing had to.
     """
 
     pad_id: int = PAD_ID
+    exchanged_id: int | None = None
     eos_id: int
     unk_id: int
 
     def __init__(self, digest: str, extra_ids: int) -> None:
         self.digest = digest
         self.extra_ids = extra_ids
+
+    def exchanged(self, number: int) -> int:
+        """Gives our id of the file's, or the file's of ours."""
+        if self.exchanged_id is None:
+            return number
+        return {PAD_ID: self.exchanged_id, self.exchanged_id: PAD_ID}.get(number, number)
 
     @property
     @abc.abstractmethod
@@ -145,37 +156,40 @@ class VocabularySpec:
     """Names a vocabulary.
 
     Attributes:
-        kind: `sentencepiece`, `bytes` or `byte_pairs` (GPT-2's, see `byte_pair_vocabulary`).
-        path: the SentencePiece model file, or GPT-2's `merges.txt` or `tokenizer.json`; None for
-            bytes.
-        extra_ids: sentinels on top of the model's own ids; T5 has 100, byte pairs have none.
+        kind: `sentencepiece`, `bytes`, `byte_pairs` (GPT-2's, see `byte_pair_vocabulary`) or
+            `tokenizer_json` (any other's, see `tokenizer_json_vocabulary`).
+        path: the SentencePiece model file, or GPT-2's `merges.txt` or `tokenizer.json`, or another
+            `tokenizer.json`; None for bytes.
+        extra_ids: sentinels on top of the model's own ids; T5 has 100, the last two kinds have none.
     """
 
-    kind: Literal["sentencepiece", "bytes", "byte_pairs"]
+    kind: Kind
     path: str | None = None
     extra_ids: int = DEFAULT_EXTRA_IDS
 
     def __post_init__(self) -> None:
-        if self.kind not in ("sentencepiece", "bytes", "byte_pairs"):
+        if self.kind not in get_args(Kind):
             raise InputError(
-                f"vocabulary kind {self.kind!r} is neither 'sentencepiece' nor 'bytes' nor 'byte_pairs'"
+                f"vocabulary kind {self.kind!r} is none of {', '.join(map(repr, get_args(Kind)))}"
             )
         if (self.kind == "bytes") != (self.path is None):
             raise InputError(
-                f"vocabulary of kind {self.kind!r} with path {self.path!r}: a path goes with"
-                " 'sentencepiece' and 'byte_pairs' only"
+                f"vocabulary of kind {self.kind!r} with path {self.path!r}: a path goes with all but"
+                " 'bytes'"
             )
         if self.extra_ids < 0:
             raise InputError(f"vocabulary {self}: extra_ids is {self.extra_ids}; give 0 or more")
         if self.extra_ids and self.kind == "byte_pairs":
             raise InputError(f"vocabulary {self}: GPT-2's byte pairs have no extra ids; give 0")
+        if self.extra_ids and self.kind == "tokenizer_json":
+            raise InputError(f"vocabulary {self}: a tokenizer.json holds its extra ids; give 0")
 
     @classmethod
     def parse(cls, text: str) -> "VocabularySpec":
         """Reads `bytes`, `/folder/name.model`, or either with `:N` for N extra ids (else 100).
 
-        `/folder/merges.txt` is GPT-2's vocabulary, or a `tokenizer.json` with its merges, and `gpt2` that
-        of the cache folder.
+        `/folder/merges.txt` is GPT-2's vocabulary, and `gpt2` that of the cache folder. So is a
+        `tokenizer.json` with GPT-2's pieces and ids; any other is one of its own.
         """
         match = re.fullmatch(r"(?P<name>.+?)(?::(?P<extra_ids>\d+))?", text.strip(), re.DOTALL)
         if match is None:
@@ -183,8 +197,13 @@ class VocabularySpec:
                 "vocabulary: the name is empty; give 'bytes' or the path of a SentencePiece model"
             )
         name = str(default_merges_path()) if match["name"] == "gpt2" else match["name"]
-        if name.endswith(("merges.txt", "tokenizer.json")):
+        if name.endswith("merges.txt"):
             return cls("byte_pairs", name, int(match["extra_ids"] or 0))
+        if name.endswith("tokenizer.json"):
+            from instrux.data.byte_pair_vocabulary import is_gpt_2s
+
+            kind = "byte_pairs" if is_gpt_2s(name) else "tokenizer_json"
+            return cls(kind, name, int(match["extra_ids"] or 0))
         extra_ids = DEFAULT_EXTRA_IDS if match["extra_ids"] is None else int(match["extra_ids"])
         if match["name"] == "bytes":
             return cls("bytes", None, extra_ids)
@@ -215,8 +234,8 @@ class VocabularySpec:
         """Gives the vocabulary; one of the same content is loaded once a process.
 
         Raises:
-            InputError: the model file is absent, is not a SentencePiece model, does not pad
-                with 0 (and could have it in a text), or has no end of sequence.
+            InputError: the model file is absent, is not what `kind` says, does not pad with 0 (and
+                could have it in a text), or has no end of sequence.
         """
         if self.path is None:
             return ByteVocabulary(self.digest(), self.extra_ids)
@@ -224,6 +243,10 @@ class VocabularySpec:
             from instrux.data.byte_pair_vocabulary import BytePairVocabulary
 
             return BytePairVocabulary(BytePairs.load(self.path), self.digest())
+        if self.kind == "tokenizer_json":
+            from instrux.data import tokenizer_json_vocabulary
+
+            return tokenizer_json_vocabulary.load(self.path)
         serialized = _read_model(self.path)
         try:
             return _load_sentencepiece(serialized, self.extra_ids)
@@ -234,8 +257,12 @@ class VocabularySpec:
         """Gives SeqIO's vocabulary of the same ids (imports SeqIO, hence TensorFlow).
 
         Raises:
-            InputError: it is GPT-2's, which SeqIO does not have.
+            InputError: it is GPT-2's or of a `tokenizer.json`, which SeqIO does not have.
         """
+        if self.kind == "tokenizer_json":
+            raise InputError(
+                f"vocabulary {self}: SeqIO has none of a tokenizer.json; use `instrux pack`"
+            )
         if self.kind == "byte_pairs":
             raise InputError(
                 f"vocabulary {self}: SeqIO has no GPT-2 vocabulary; use `instrux pack`"

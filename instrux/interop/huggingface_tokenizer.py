@@ -31,15 +31,16 @@ class Tokenizer:
     """The tokenizer of a folder.
 
     Attributes:
-        kind: `sentencepiece`, `bytes`, or `byte_pairs`, GPT-2's.
-        path: the SentencePiece model, or GPT-2's `merges.txt` or `tokenizer.json`; None for bytes,
+        kind: `sentencepiece`, `bytes`, `byte_pairs`, GPT-2's, or `tokenizer_json`, which may be GPT-2's.
+        path: the SentencePiece model, or GPT-2's `merges.txt`, or a `tokenizer.json`; None for bytes,
             and where `files` has it.
         extra_ids: sentinels on top of the model's own ids.
         eos_id: the id that ends a text, None for that of the model's family.
-        files: name -> content of further files that a folder gets.
+        files: name -> content of further files that a folder gets; with a `tokenizer.json`, its
+            `tokenizer_config.json`.
     """
 
-    kind: Literal["sentencepiece", "bytes", "byte_pairs"]
+    kind: Literal["sentencepiece", "bytes", "byte_pairs", "tokenizer_json"]
     path: Path | None
     extra_ids: int
     eos_id: int | None = field(default=None, compare=False)
@@ -68,13 +69,12 @@ def find_tokenizer(folder: Path, model_type: str) -> Tokenizer | None:
         return Tokenizer("bytes", None, 125 if extra_ids is None else extra_ids)
     if model_type == "gpt2" and (folder / _MERGES).is_file():
         return Tokenizer("byte_pairs", folder / _MERGES, 0)
-    # All that transformers writes since its version 5.
-    if model_type == "gpt2" and (folder / TOKENIZER_JSON).is_file():
-        return Tokenizer("byte_pairs", folder / TOKENIZER_JSON, 0)
     if model_type == "llama" and (folder / _LLAMAS_SENTENCEPIECE).is_file():
         return Tokenizer("sentencepiece", folder / _LLAMAS_SENTENCEPIECE, extra_ids or 0)
     if not (folder / SENTENCEPIECE).is_file():
-        return None
+        # All that transformers writes since its version 5.
+        found = folder / TOKENIZER_JSON
+        return Tokenizer("tokenizer_json", found, 0) if found.is_file() else None
     if extra_ids is None:
         extra_ids = 0 if model_type == "mt5" else 100
     return Tokenizer("sentencepiece", folder / SENTENCEPIECE, extra_ids)
@@ -82,6 +82,9 @@ def find_tokenizer(folder: Path, model_type: str) -> Tokenizer | None:
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, model_type: str) -> None:
     """Writes a tokenizer's files as transformers names them for models of a type."""
+    if tokenizer.kind == "tokenizer_json":
+        _write_files(folder, tokenizer, TOKENIZER_JSON)
+        return
     name, tokenizer_class = _file_and_class(tokenizer, model_type)
     settings: dict[str, Any] = {"tokenizer_class": tokenizer_class}
     if tokenizer.kind == "byte_pairs":
@@ -90,12 +93,16 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, model_type: str) -> None
         settings |= {"extra_ids": tokenizer.extra_ids, "eos_token": "</s>", "unk_token": "<unk>"}
         other = {"bos_token": "<s>"} if name == _LLAMAS_SENTENCEPIECE else {"pad_token": "<pad>"}
         settings |= other
+    _write_files(folder, tokenizer, name)
+    text = json.dumps(settings, indent=2) + "\n"
+    (folder / _TOKENIZER_CONFIG).write_text(text, encoding="utf-8")
+
+
+def _write_files(folder: Path, tokenizer: Tokenizer, name: str) -> None:
     if tokenizer.path is not None:
         shutil.copyfile(tokenizer.path, folder / name)
     for further, content in tokenizer.files.items():
         (folder / further).write_text(content, encoding="utf-8")
-    text = json.dumps(settings, indent=2) + "\n"
-    (folder / _TOKENIZER_CONFIG).write_text(text, encoding="utf-8")
 
 
 def _file_and_class(tokenizer: Tokenizer, model_type: str) -> tuple[str, str]:

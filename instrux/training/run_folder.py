@@ -1,7 +1,8 @@
 """What a run's folder says about its model: `<model_dir>/model.json` and its own vocabulary file.
 
 model.json          sizes and settings of the model, vocabulary and its digest, lengths of rows
-vocabulary.model    a copy of the SentencePiece model, so that a run can be moved
+vocabulary.model    a copy of the SentencePiece model or the merges, so that a run can be moved
+tokenizer.json      the copy of such a vocabulary, and tokenizer_config.json, with what ends a text
 checkpoints/        see `checkpoints`
 metrics.jsonl       see `metrics_log`
 config.gin          the configuration that took effect
@@ -9,18 +10,20 @@ config.gin          the configuration that took effect
 
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instrux.data.tokenizer_json_vocabulary import TOKENIZER_CONFIG, config_with_ends
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.models.families import CONFIGS, ModelConfig, family_of
 
 _DESCRIPTION = "model.json"
-_VOCABULARY = "vocabulary.model"
+_VOCABULARY, _TOKENIZER_JSON = "vocabulary.model", "tokenizer.json"
+VOCABULARY_FILES = (_VOCABULARY, _TOKENIZER_JSON, TOKENIZER_CONFIG)
+"""All that a run's copy of its vocabulary may consist of."""
 
 # Settings that change how a model is computed and not what it computes; a run may change them.
 _CHANGEABLE = frozenset(
@@ -85,12 +88,7 @@ class RunDescription:
     def write(self, model_dir: Path) -> None:
         """Writes `model.json`, atomically, and the copy of the vocabulary's file."""
         model_dir.mkdir(parents=True, exist_ok=True)
-        copy = model_dir / _VOCABULARY
-        source = self.vocabulary.path
-        if source is not None and not (copy.exists() and copy.samefile(source)):
-            partial = copy.with_name(copy.name + ".partial")
-            shutil.copyfile(source, partial)
-            partial.replace(copy)
+        _copy_vocabulary(self.vocabulary, model_dir)
         content = {
             "family": family_of(self.model),
             "model": dataclasses.asdict(self.model),
@@ -100,9 +98,7 @@ class RunDescription:
             "inputs_eos": self.inputs_eos,
             "base": self.base,
         }
-        partial = model_dir / (_DESCRIPTION + ".partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, model_dir / _DESCRIPTION)
+        _write(model_dir / _DESCRIPTION, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def read(cls, model_dir: str | Path) -> "RunDescription":
@@ -119,7 +115,7 @@ class RunDescription:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             vocabulary = VocabularySpec(**content["vocabulary"])
-            copy = path.with_name(_VOCABULARY)
+            copy = path.with_name(_name_of_copy(vocabulary))
             if vocabulary.path is not None and copy.exists():
                 vocabulary = dataclasses.replace(vocabulary, path=str(copy))
             return cls(
@@ -159,3 +155,24 @@ class RunDescription:
                     f"{model_dir / _DESCRIPTION}: the run there has {name} = {before}, this one has"
                     f" {now}; set it back or choose another MODEL_DIR."
                 )
+
+
+def _name_of_copy(vocabulary: VocabularySpec) -> str:
+    return _TOKENIZER_JSON if vocabulary.kind == "tokenizer_json" else _VOCABULARY
+
+
+def _copy_vocabulary(vocabulary: VocabularySpec, model_dir: Path) -> None:
+    copy, source = model_dir / _name_of_copy(vocabulary), vocabulary.path
+    if source is None or (copy.exists() and copy.samefile(source)):
+        return
+    if vocabulary.kind == "tokenizer_json":
+        _write(model_dir / TOKENIZER_CONFIG, config_with_ends(source))
+    partial = copy.with_name(copy.name + ".partial")
+    shutil.copyfile(source, partial)
+    partial.replace(copy)
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)

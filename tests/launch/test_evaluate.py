@@ -1,5 +1,6 @@
 """The stages `evaluate` and `predict` on a saved run, and what they say of the user's mistakes."""
 
+import functools
 import json
 import os
 import shutil
@@ -203,9 +204,9 @@ def test_a_hugging_face_folder_is_evaluated_as_the_run_it_came_from(
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_the_command_scores_a_decoders_folder_as_transformers_does(
-    data_dir, tmp_path, capsys, family
+@pytest.mark.parametrize("family", ["gpt2", "llama", "llama_3", "t5"])
+def test_the_command_scores_a_folder_as_transformers_does(
+    data_dir, tmp_path, capsys, family, request
 ):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -221,12 +222,31 @@ def test_the_command_scores_a_decoders_folder_as_transformers_does(
         ends = {"bos_token_id": 258, "eos_token_id": 258}
         config = transformers.GPT2Config(vocab_size=259, **sizes, **ends)
         model, encode, more = transformers.GPT2LMHeadModel(config), tokenizer.encode, []
+    elif family == "t5":
+        tokenizer = transformers.PreTrainedTokenizerFast(
+            tokenizer_object=request.getfixturevalue("unigram_tokenizer"), eos_token="</s>"
+        )
+        tokenizer.save_pretrained(folder)
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
+        config = transformers.T5Config(vocab_size=64, **sizes, decoder_start_token_id=0)
+        model, more = transformers.T5ForConditionalGeneration(config), ["--targets_length", "8"]
+        encode = functools.partial(tokenizer.encode, add_special_tokens=False)
     else:
         sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
         heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-        config = transformers.LlamaConfig(vocab_size=264, **sizes, **heads, eos_token_id=1)
-        model, encode = transformers.LlamaForCausalLM(config), BYTES.load().encode
-        more = ["--vocabulary", "bytes:5", "--targets_length", "8"]
+        if family == "llama_3":
+            tokenizer = transformers.PreTrainedTokenizerFast(
+                tokenizer_object=request.getfixturevalue("llama_3_tokenizer"),
+                eos_token="<|eot_id|>",
+            )
+            tokenizer.save_pretrained(folder)
+            encode, more = tokenizer.encode, ["--targets_length", "8"]
+            ends = {"bos_token_id": 280, "eos_token_id": 283}
+        else:
+            encode, more = BYTES.load().encode, ["--vocabulary", "bytes:5", "--targets_length", "8"]
+            ends = {"eos_token_id": 1}
+        config = transformers.LlamaConfig(vocab_size=284, **sizes, **heads, **ends)
+        model = transformers.LlamaForCausalLM(config)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
@@ -234,9 +254,14 @@ def test_the_command_scores_a_decoders_folder_as_transformers_does(
 
     def expected(inputs, choice):
         answer = [*encode(choice), config.eos_token_id]
-        ids = torch.tensor([[config.bos_token_id, *encode(inputs), *answer]])
+        if family == "t5":
+            ids, given = torch.tensor([[0, *answer]]), torch.tensor([encode(inputs)])
+            tensors = {"input_ids": given, "decoder_input_ids": ids}
+        else:
+            ids = torch.tensor([[config.bos_token_id, *encode(inputs), *answer]])
+            tensors = {"input_ids": ids}
         with torch.no_grad():
-            logs = model(input_ids=ids).logits[0].log_softmax(-1)
+            logs = model(**tensors).logits[0].log_softmax(-1)
         places = range(ids.shape[1] - len(answer), ids.shape[1])
         return sum(float(logs[place - 1, ids[0, place]]) for place in places)
 
@@ -270,7 +295,7 @@ def test_a_mistake_with_a_folder_is_one_line(capsys, arguments, told):
 def test_a_folder_without_a_vocabulary_is_told(model_dir, data_dir, tmp_path):
     convert(("instrux", model_dir), ("hf", str(tmp_path / "hf")))
     (tmp_path / "hf" / "tokenizer_config.json").unlink()
-    with pytest.raises(InputError, match=r"no vocabulary lies there \(spiece.model\)"):
+    with pytest.raises(InputError, match=r"no vocabulary lies there \(spiece.model, tok"):
         _evaluate(str(tmp_path / "out"), data_dir, checkpoint=str(tmp_path / "hf"))
     made = _evaluate(
         str(tmp_path / "out"), data_dir, checkpoint=str(tmp_path / "hf"), vocabulary="bytes"
