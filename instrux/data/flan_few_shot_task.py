@@ -100,8 +100,10 @@ class FewShotPrompts:
         """The same with its templates read and its exemplars rendered.
 
         Raises:
-            InputError: the split has too few rows for the pool.
+            InputError: the split has too few rows for the pool, or the vocabulary cannot be read.
         """
+        if self.form.budget is not None:
+            self.vocabulary.load()  # told here, once, and not with every row
         prompts = (
             self.prompts.resolve()
             if isinstance(self.prompts, FlanPromptsReference)

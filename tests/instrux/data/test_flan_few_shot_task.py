@@ -132,6 +132,12 @@ def test_impossible_settings_are_refused(source):
         few_shot(source, shots=90).resolve()
 
 
+def test_a_vocabulary_that_is_not_there_is_told_before_any_row_is_rendered(source, tmp_path):
+    task = few_shot(source, vocabulary=VocabularySpec.parse(str(tmp_path / "t5.model")))
+    with pytest.raises(InputError, match=r"t5\.model: No such file.*instrux fetch vocab"):
+        task.template.with_pool(source)
+
+
 def test_through_the_render_job(source, tmp_path):
     from instrux.data.rendered import RenderedSplit
 
