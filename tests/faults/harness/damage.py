@@ -19,7 +19,7 @@ import numpy as np
 
 from instrux.data import registration
 from instrux.data.artefact_checks import problems_of
-from instrux.data.artefacts import find_artefacts
+from instrux.data.artefact_search import find_artefacts
 from instrux.data.online import SeqioSource
 from instrux.data.packed import PackedDataset, PackSettings
 from instrux.data.prompted_task import PromptedTask

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from instrux.data.artefact_checks import problems_of
-from instrux.data.artefacts import find_artefacts
+from instrux.data.artefact_search import find_artefacts
 from instrux.errors import InputError
 from tests.faults.harness import damage
 from tests.faults.harness.stages import STAGES, Stage, by_name, sound
