@@ -13,7 +13,7 @@ from instrux.data.byte_pair_vocabulary import BytePairVocabulary
 from instrux.data.byte_pairs import is_tokenizer_json
 from instrux.data.tokenizer_json import TokenizerContent
 from instrux.data.tokenizer_json_vocabulary import TOKENIZER_CONFIG, config_with_ends
-from instrux.data.vocabularies import VocabularySpec
+from instrux.data.vocabularies import PAD_ID, VocabularySpec
 from instrux.errors import InputError
 from instrux.interop import huggingface, peft_folder, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
@@ -204,7 +204,10 @@ def checkpoint_model(*, path: str, **changes: Any) -> ModelConfig:
     Raises:
         InputError: it cannot be read, or has no such setting.
     """
-    config = open_weights(path).config
+    weights = open_weights(path)
+    config = weights.config
+    if isinstance(config, DecoderConfig) and config.bos_id == PAD_ID:
+        config = between_ids(weights, vocabulary_of(weights)).config
     try:
         return dataclasses.replace(config, **changes)
     except TypeError as error:
@@ -237,14 +240,14 @@ class _PaddingRowExchanged(Weights):
 
     def __init__(self, weights: Weights, row: int) -> None:
         self.path, self.step = weights.path, weights.step
-        self._weights, self._row = weights, row
+        self.weights, self._row = weights, row
         config = weights.config
         assert isinstance(config, DecoderConfig)
         bos_id = {0: row, row: 0}.get(config.bos_id, config.bos_id)
         self.config = dataclasses.replace(config, bos_id=bos_id)
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
-        tensor = self._weights.read(name, layer)
+        tensor = self.weights.read(name, layer)
         if name == "token_embedder.embedding":
             return _exchanged(tensor, self._row)
         return (
@@ -354,6 +357,10 @@ def check_vocabulary(weights: Weights, vocabulary: VocabularySpec) -> None:
 def check_same_model(weights: Weights, model: ModelConfig) -> None:
     """Checks what names and shapes of parameters do not tell, against a run's model.
 
+    Args:
+        weights: a checkpoint, for our ids; see `between_ids`.
+        model: the run's.
+
     Raises:
         InputError: a setting differs.
     """
@@ -363,7 +370,8 @@ def check_same_model(weights: Weights, model: ModelConfig) -> None:
             f"{weights.path}: holds a {families[0]} model, and this run's is {families[1]}; choose a"
             " model file of its family."
         )
-    if not isinstance(weights, HuggingFaceFolder):
+    read = weights.weights if isinstance(weights, _PaddingRowExchanged) else weights
+    if not isinstance(read, HuggingFaceFolder):
         return
     for name in _UNSHAPED[families[0]]:
         there, here = getattr(weights.config, name), getattr(model, name)

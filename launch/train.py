@@ -380,9 +380,9 @@ def _initial_params(abstract_params: Any, path: str, description: RunDescription
         _check_same_vocabulary(path, description)
         return load_params(path, abstract_params)
     weights = foreign.open_weights(path)
-    foreign.check_same_model(weights, description.model)
     vocabulary = foreign.vocabulary_of(weights)
     weights = foreign.between_ids(weights, description.vocabulary)
+    foreign.check_same_model(weights, description.model)
     if vocabulary is not None and vocabulary.digest() != description.vocabulary_digest:
         raise _other_vocabulary(path, vocabulary, description)
     with progress("train: reading", total=count_tensors(weights.config), unit="tensors") as shown:

@@ -176,3 +176,31 @@ def test_a_t5_whose_id_0_is_a_token_of_text_is_told(t5_peer, tmp_path, llama_3_t
         foreign.between_ids(weights, spec)
     with pytest.raises(InputError, match=r"has 64 embeddings, and .* has ids up to 283"):
         convert(("hf", str(folder)), ("instrux", str(tmp_path / "run")))
+
+
+def test_a_beginning_at_0_changes_places_too(llama_peer, tmp_path):
+    """As of small published Llamas, whose 0 begins and ends a text."""
+    folder = shutil.copytree(llama_peer[0], tmp_path / "hf")
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    pieces = settings["model"]["vocab"]
+    settings["model"]["vocab"] = {"<|begin_of_text|>": 0} | {p: n + 1 for p, n in pieces.items()}
+    for number, token in enumerate(settings["added_tokens"]):
+        token["id"] = 280 + number if number else 0
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    said = {"bos_token": "<|begin_of_text|>", "eos_token": "<|begin_of_text|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    config = json.loads((folder / "config.json").read_text())
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    (folder / "config.json").write_text(json.dumps(config | ends))
+    convert(("hf", str(folder)), ("instrux", str(tmp_path / "run")))
+    made = RunDescription.read(tmp_path / "run")
+    assert (made.model.bos_id, made.vocabulary.load().eos_id) == (188, 188)
+    # A run that starts from the folder has the same model.
+    model = foreign.checkpoint_model(path=str(folder))
+    assert model == made.model
+    foreign.check_same_model(
+        foreign.between_ids(foreign.open_weights(folder), made.vocabulary), model
+    )
+    convert(("instrux", str(tmp_path / "run")), ("hf", str(tmp_path / "back")))
+    back = json.loads((tmp_path / "back" / "config.json").read_text())
+    assert {name: back[name] for name in ends} == ends
