@@ -111,14 +111,9 @@ def _own_settings(artefact: "Artefact") -> dict[str, Any]:
 
 
 def _source_lines(links: Sequence["Link"], *, everything: bool, indent: str) -> Iterator[str]:
-    by_kind: dict[str, list[Link]] = {}
-    for link in links:
-        by_kind.setdefault(link.source.kind, []).append(link)
-    for kind, several in by_kind.items():
+    for kind, several in _by_kind(links).items():
         if len(several) > 1:
-            states = Counter(link.state for link in several)
-            told = ", ".join(f"{count:,} {state}" for state, count in states.items())
-            yield f"{indent}from {len(several):,} {kind}: {told}"
+            yield f"{indent}from {_summed(kind, several)}"
         shown = several if everything else several[:_SHOWN]
         for link in shown:
             yield f"{indent}from {_source(link)}"
@@ -132,13 +127,30 @@ def _source_lines(links: Sequence["Link"], *, everything: bool, indent: str) -> 
             yield f"{indent}… and {len(several) - len(shown):,} more {kind} (--all)"
 
 
+def _by_kind(links: Sequence["Link"]) -> dict[str, list["Link"]]:
+    found: dict[str, list[Link]] = {}
+    for link in links:
+        found.setdefault(link.source.kind, []).append(link)
+    return found
+
+
+def _summed(kind: str, links: Sequence["Link"]) -> str:
+    states = Counter(link.state for link in links)
+    told = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    return f"{len(links):,} {kind}: {told}"
+
+
 def _origins(artefact: "Artefact", *, indent: str) -> Iterator[str]:
     """One of many sources in a line: how much it holds, and what that was made from."""
     from instrux.data.artefact_checks import links_of
 
     counts = {name: artefact.counts[name] for name in ("examples",) if name in artefact.counts}
     dropped = {f"{reason} dropped": count for reason, count in artefact.dropped.items()}
-    told = [_source(link) for link in links_of(artefact)]
+    told = [
+        text
+        for kind, several in _by_kind(links_of(artefact)).items()
+        for text in (map(_source, several) if len(several) <= _SHOWN else [_summed(kind, several)])
+    ]
     yield indent + "; ".join(filter(None, [_worded(counts | dropped), *told]))
 
 
