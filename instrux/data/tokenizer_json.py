@@ -95,8 +95,8 @@ class TokenizerContent:
         found = self.pieces.get(byte_characters()[_NEVER]) if self.is_byte_level else None
         return None if found in self.added else found
 
-    def without_spelling(self, numbers: Collection[int]) -> str:
-        """Gives the file's text for `tokenizers`, in which no text is spelled as these ids are.
+    def without_spelling(self, numbers: Collection[int]) -> dict[str, Any]:
+        """Gives the file's object for `tokenizers`, in which no text is spelled as these ids are.
 
         Nothing cuts or fills texts, and pieces are not left to chance. Of the added tokens, these
         alone are special.
@@ -127,7 +127,7 @@ class TokenizerContent:
         ]
         changed = {"model": model, "added_tokens": added}
         unused = dict.fromkeys(("truncation", "padding", "post_processor"))
-        return json.dumps(self.settings | unused | changed, ensure_ascii=False)
+        return self.settings | unused | changed
 
 
 def _is_piece(item: tuple[Any, Any]) -> bool:

@@ -149,9 +149,11 @@ def _opened(content: TokenizerContent, unspelled: set[int]) -> "tokenizers.Token
         raise BadTokenizerError(
             "it has no unknown piece, so that not every text has tokens; make one with unk_id"
         )
-    text = content.without_spelling(unspelled)
+    settings = content.without_spelling(unspelled)
     try:
-        tokenizer = tokenizers.Tokenizer.from_str(text)
+        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings, ensure_ascii=False))
+        if model.get("type") == "Unigram":
+            tokenizer.model = _unigram(settings["model"])
         tokenizer.encode("a text", add_special_tokens=False)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
@@ -163,6 +165,20 @@ def _opened(content: TokenizerContent, unspelled: set[int]) -> "tokenizers.Token
     tokenizer.encode_special_tokens = True
     _check_ids(content, tokenizer, unspelled)
     return tokenizer
+
+
+def _unigram(model: dict[str, Any]) -> "tokenizers.models.Unigram":
+    """A Unigram model with the file's scores to the bit, as transformers makes it.
+
+    `tokenizers` itself reads numbers from JSON to the last bit but one, and runs of one character,
+    which can be cut in several ways of the same score, then come out otherwise than by SentencePiece.
+    """
+    import tokenizers
+
+    vocabulary = [(piece, float(score)) for piece, score in model["vocab"]]
+    return tokenizers.models.Unigram(
+        vocabulary, model.get("unk_id"), bool(model.get("byte_fallback"))
+    )
 
 
 def _check_ids(

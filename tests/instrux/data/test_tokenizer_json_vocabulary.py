@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import re
 import sys
 
 import pytest
@@ -194,3 +195,28 @@ def test_an_absent_file_and_an_absent_package_are_told(tmp_path, unigram_tokeniz
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"pip install 'instrux\[hf\]'"):
         spec.load()
+
+
+@pytest.mark.peers
+def test_t5s_own_vocabulary_gives_the_ids_of_its_spiece_model(shared_data, tmp_path):
+    """As transformers writes it, of the released model."""
+    transformers = pytest.importorskip("transformers")
+    model = shared_data / "vocab" / "t5_32000.model"
+    (tmp_path / "spiece.model").write_bytes(model.read_bytes())
+    peer = transformers.T5Tokenizer.from_pretrained(tmp_path)
+    peer.save_pretrained(tmp_path / "saved")
+    spec = VocabularySpec.parse(str(tmp_path / "saved" / "tokenizer.json"))
+    loaded, pieces = spec.load(), VocabularySpec("sentencepiece", str(model), 100).load()
+    assert (loaded.vocab_size, loaded.eos_id, loaded.unk_id) == (32100, 1, 2)
+    folder = shared_data / "natural_instructions" / "case_tasks"
+    texts = ["<extra_id_0> x <extra_id_99>"]
+    for path in sorted(folder.glob("*.json")):
+        instances = json.loads(path.read_text(encoding="utf-8"))["Instances"]
+        texts += [instance["input"] for instance in instances]
+    assert len(texts) > 10
+    ids = [peer.encode(text, add_special_tokens=False) for text in texts]
+    assert loaded.encode_batch(texts) == ids
+    assert [loaded.decode(each) for each in ids] == [peer.decode(each) for each in ids]
+    # Here transformers ends and pads. A run of underscores has several cuts of one score.
+    texts = ["ends</s>here <pad>", *(re.sub("__+", "_", text) for text in texts)]
+    assert loaded.encode_batch(texts) == pieces.encode_batch(texts)
