@@ -15,6 +15,7 @@ FOLDERS = {
     "/data/p3": "mirror",
     "~/.cache/instrux/vocab/t5_32000.model": "t5_32000.model",
     "~/natural-instructions": "natural-instructions",
+    "~/FLAN": "FLAN",
     "D": "data",
 }
 # Bare, or quoted as gin has it.
@@ -90,7 +91,17 @@ CHAINS: dict[str, tuple[Step, ...]] = {
         Step("docs/flan.md", "instrux tasks show rte_type_3", shows="rte"),
         Step("docs/flan.md", "instrux mixtures show flan_sample", shows="sample_"),
     ),
+    "fetching": (
+        Step("docs/reproducing.md", "instrux fetch vocab", ("--source", "t5_32000.model"), "vocab"),
+        Step("docs/instructgpt.md", "instrux fetch gpt2", ("--source", "merges.txt"), "gpt2"),
+        Step("docs/tk_instruct.md", "instrux fetch natural-instructions", ("--source", "ni.tar.gz"), "natural-instructions"),
+        Step("docs/flan.md", "instrux fetch flan-templates --source", shows="flan-templates"),
+        Step("docs/flan.md", "instrux fetch flan-templates", ("--source", "FLAN"), "flan-templates"),
+    ),
     "data": (
+        Step("docs/evaluating_any_model.md", "instrux fetch promptsource", shows="promptsource"),
+        Step("docs/reproducing.md", "instrux fetch promptsource", shows="promptsource"),
+        Step("docs/launching/gpu_box.md", ".venv/bin/instrux fetch promptsource", shows="promptsource"),
         Step("docs/caching.md", "instrux render", _MIRROR),
         Step("docs/caching.md", "instrux cache", _FEW[:1], "LEFT OUT"),
         Step("docs/t5x_users.md", "instrux render", _MIRROR),
@@ -137,6 +148,7 @@ CHAINS: dict[str, tuple[Step, ...]] = {
         Step("docs/checkpoints.md", "instrux evaluate", _ASKED_OF_HF, "evaluated"),
         Step("docs/evaluation.md", "instrux evaluate --hf", _ASKED_OF_HF, "results.json"),
         Step("docs/evaluating_any_model.md", "instrux evaluate --hf flan", _ASKED_OF_HF, "flan_t5"),
+        Step("docs/evaluating_any_model.md", "instrux evaluate --hf t0-3b", _ASKED_OF_HF, "t0/eval"),
     ),
     "labelling": (
         Step("docs/labelling.md", "instrux studio label create   --db study.db"),

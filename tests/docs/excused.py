@@ -34,13 +34,13 @@ class Excuse:
 
 
 _FIRST = "tests/launch/test_first_minutes.py::"
+_SERVERS = "tests/docs/test_servers.py::test_a_server_of_a_page_answers_until_it_is_stopped"
 _LAUNCHERS = "tests/launch/test_launchers.py::"
 _QUICKSTART = "tests/e2e/test_quickstart_recipe.py::test_the_quickstart_goes_from_words_to_a_report"
 _T0_SIZES = "tests/launch/test_shipped_recipes.py::test_t0s_recipes_have_the_papers_numbers"
 _HOURS = "a model of paper size: days on a pod"
 _CLOUD = "needs a cloud account"
 _CLUSTER = "needs a cluster under Slurm"
-_HUB = "fetches from a public host"
 _CUT_DOWN = "run with small sizes behind it"
 _SYNOPSIS = "a synopsis, not a command"
 
@@ -66,19 +66,12 @@ NEEDS = (
     Excuse("docs/launching/gpu_box.md", "nohup", "needs accelerators", _LAUNCHERS + "test_a_machine_tries_again_where_that_may_help"),
     Excuse("docs/launching/gpu_box.md", ".venv/bin/instrux doctor", "needs an accelerator", _FIRST + "test_what_is_needed_decides_the_exit_status"),
     Excuse("docs/first_minutes.md", "instrux doctor --need", "needs an accelerator", _FIRST + "test_what_is_needed_decides_the_exit_status"),
-    Excuse("docs/reproducing.md", "instrux fetch vocab", _HUB, "tests/instrux/data/test_vocabulary_release.py"),
-    Excuse("", "instrux fetch promptsource", _HUB, "tests/instrux/prompts/test_releases.py", lines=2),
-    Excuse("", ".venv/bin/instrux fetch promptsource", _HUB, "tests/instrux/prompts/test_releases.py"),
-    Excuse("docs/flan.md", "instrux fetch flan-templates", _HUB, "tests/instrux/prompts/test_flan_release.py", lines=2),
-    Excuse("docs/tk_instruct.md", "instrux fetch natural-instructions", _HUB, "tests/instrux/data/test_natural_instructions_release.py"),
-    Excuse("docs/instructgpt.md", "instrux fetch gpt2", _HUB, "tests/instrux/data/test_byte_pairs_release.py"),
     Excuse("docs/flan.md", "instrux tasks preview rte_10templates", "rows of TensorFlow Datasets", "tests/tasks/test_flan_tfds.py"),
     Excuse("docs/flan.md", "instrux run flan/leave_one_cluster_out_3b", _HOURS, "tests/launch/test_flan_recipes.py"),
     Excuse("docs/instructgpt.md", "instrux run instructgpt/sft_1_3b", _HOURS, "tests/launch/test_shipped_recipes.py::test_instructgpts_recipes_have_the_papers_numbers"),
     Excuse("docs/reproducing.md", "instrux run t0/t0_3b", _HOURS, _T0_SIZES),
     Excuse("docs/t0.md", "instrux run t0/t0_3b", _HOURS, _T0_SIZES),
     Excuse("docs/tk_instruct.md", "instrux run tk_instruct/tk_instruct_3b", _HOURS, "tests/launch/test_shipped_recipes.py"),
-    Excuse("docs/evaluating_any_model.md", "instrux evaluate --hf t0-3b", "a model of 3B", "tests/launch/test_evaluate.py"),
     Excuse("docs/checkpoints.md", "python -c", "a published model of 3B"),
     Excuse("docs/checkpoints.md", "cp T0_3B", "a published model of 3B"),
     Excuse("docs/demonstrations.md", "pip install", "installs"),
@@ -86,12 +79,12 @@ NEEDS = (
     Excuse("docs/demonstrations.md", "instrux demonstrations --name acme", "needs Presidio and a model of spaCy's", "tests/instrux/data/test_presidio_finder.py"),
     Excuse("docs/t5x_users.md", "pip install", "installs"),
     Excuse("docs/t5x_users.md", "python -m t5x.train", "needs a checkout of T5X"),
-    Excuse("docs/studio.md", "instrux studio", "a server that does not end", "tests/e2e/test_studio.py", lines=2),
-    Excuse("docs/labelling.md", "instrux studio label          --db", "a server that does not end", "tests/e2e/test_labelling.py"),
     Excuse("docs/reliability.md", "python -m tests.faults.harness", "minutes to hours", "tests/faults/test_harness.py::test_a_seeded_round_finds_no_fault", lines=2),
 )  # fmt: skip
 
 ELSEWHERE = (
+    Excuse("docs/studio.md", "instrux studio", "serves until it is stopped", _SERVERS, lines=2),
+    Excuse("docs/labelling.md", "instrux studio label          --db", "serves until it is stopped", _SERVERS),
     Excuse("docs/adding_a_dataset.md", "instrux ", "run word for word", "tests/launch/test_module_import.py", lines=2),
     Excuse("docs/evaluating_any_model.md", "instrux run report.gin", "needs two evaluations", "tests/launch/test_report.py::test_the_page_s_file_lays_two_evaluations_side_by_side"),
     Excuse("docs/compare.md", "instrux run", _CUT_DOWN, "tests/e2e/test_compare_recipe.py"),

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ def _public(folder: Path, data: Path) -> None:
     rows = folder / "mirror" / "truthful_qa" / "validation.jsonl"
     _cut(data / "eval" / "truthful_qa" / "validation.jsonl", rows, 4)
     make_runs_over_bytes(folder / "runs" / "sft", folder / "truth-judge", folder / "info-judge")
+
+
+def _releases(folder: Path, data: Path) -> None:
+    """Copies of what is fetched from public hosts: vocabularies, task files, templates in FLAN's form."""
+    (folder / "t5_32000.model").symlink_to(data / "vocab" / "t5_32000.model")
+    (folder / "merges.txt").symlink_to(data / "vocab" / "gpt2" / "merges.txt")
+    with tarfile.open(folder / "ni.tar.gz", "w:gz") as archive:
+        for path in sorted((data / "natural_instructions" / "test119").rglob("*.json"))[:2]:
+            archive.add(path.resolve(), f"natural-instructions-2.8/tasks/{path.name}")
+    templates = folder / "FLAN" / "flan" / "templates.py"
+    templates.parent.mkdir(parents=True)
+    templates.write_text('PATTERNS = {"rte": [("{premise} So: {hypothesis}", "{answer}")]}\n')
 
 
 def _outputs(folder: Path, data: Path) -> None:
@@ -130,6 +143,7 @@ def _right_answers(tasks: Path) -> str:
 FOLDERS_OF = {
     "data": _t0,
     "models": _models,
+    "fetching": _releases,
     "labelling": _outputs,
     "public sets": _public,
     "demonstrations": _written,

@@ -28,6 +28,7 @@ def make_models(folder: Path, *, merges: Path) -> None:
     _save(runs / "mine", _T5, vocabulary)
     (runs / "one").symlink_to("mine")
     convert(("instrux", str(runs / "mine")), ("hf", str(folder / "flan-t5-small")))
+    (folder / "t0-3b").symlink_to("flan-t5-small")
     convert(("instrux", str(runs / "mine")), ("t5x", str(folder / "t5_1_1_lm100k_base")))
     # Published checkpoints bear the number of pre-training's steps.
     (written,) = (folder / "t5_1_1_lm100k_base").glob("checkpoint_*")
