@@ -242,8 +242,11 @@ def score_files(
         instances = scoring.read_released_predictions(predictions, track=track)
     scores = _finish(instances, out, missing=missing, gpt2_merges=gpt2_merges)
     if out is not None:
-        given = [predictions] if references is None else [predictions, references]
-        _write_lineage([Path(out)], [file_source(path) for path in given], {"track": track})
+        files = [predictions] if references is None else [predictions, references]
+        tasks = [Source(kind="dataset", name=place)] if place else []
+        _write_lineage(
+            [Path(out)], [*(file_source(path) for path in files), *tasks], {"track": track}
+        )
     return scores
 
 
