@@ -45,7 +45,10 @@ def _looks_complete(stage: Stage, place: Path) -> bool:
     if not stage.is_ours:  # it is there or it is not
         return place.is_dir() and not place.is_symlink()
     try:
-        artefacts = [a for a in find_artefacts(place) if a.complete]
+        found = [
+            a for a in find_artefacts(place) if a.folder.is_relative_to(place)
+        ]  # none above it
+        artefacts = [a for a in found if a.complete]
         return bool(artefacts) and not any(True for each in artefacts for _ in problems_of(each))
     except InputError:
         return False  # nothing, or nothing that can be read
