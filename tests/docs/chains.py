@@ -126,12 +126,6 @@ CHAINS: dict[str, tuple[Step, ...]] = {
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux render", _MIRROR),
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux pack", _FEW, "pack "),
         Step("docs/launching/gpu_box.md", ".venv/bin/instrux fetch vocab", ("--source", "t5_32000.model")),
-    ),
-    "models": (
-        # What is asked, and what is trained on.
-        Step("docs/launching/gpu_box.md", ".venv/bin/instrux render", _MIRROR),
-        Step("docs/launching/gpu_box.md", ".venv/bin/instrux pack", _FEW, "pack "),
-        Step("docs/evaluating_any_model.md", "instrux render --task", shows="render"),
         # A run, which stands for `runs/t0` too.
         Step("docs/training.md", "instrux train", _TINY, "step 3"),
         Step("docs/evaluation.md", "instrux evaluate --gin_file", _ASKED, "results.json"),

@@ -21,10 +21,10 @@ def words(begins, page="docs/tutorial.md"):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, instrux):
+def made(tmp_path_factory, one_process):
     """The folder in which the quickstart was run, and what it wrote."""
     folder = tmp_path_factory.mktemp("made")
-    ended = instrux(*words("quickstart"), *SMALL, folder=folder)
+    ended = one_process(*words("quickstart"), *SMALL, folder=folder)
     assert ended.returncode == 0, ended.stderr
     return folder, ended
 
