@@ -13,7 +13,7 @@ from instrux.data.byte_pair_vocabulary import BytePairVocabulary
 from instrux.data.byte_pairs import is_tokenizer_json
 from instrux.data.tokenizer_json import TokenizerContent
 from instrux.data.tokenizer_json_vocabulary import TOKENIZER_CONFIG, config_with_ends
-from instrux.data.vocabularies import PAD_ID, VocabularySpec
+from instrux.data.vocabularies import PAD_ID, Vocabulary, VocabularySpec
 from instrux.errors import InputError
 from instrux.interop import huggingface, peft_folder, t5x
 from instrux.interop.huggingface import HuggingFaceFolder, Tokenizer
@@ -238,13 +238,12 @@ class _PaddingRowExchanged(Weights):
     See `Vocabulary.exchanged_id`: our id 0 pads, and theirs is a token.
     """
 
-    def __init__(self, weights: Weights, row: int) -> None:
+    def __init__(self, weights: Weights, vocabulary: Vocabulary) -> None:
         self.path, self.step = weights.path, weights.step
-        self.weights, self._row = weights, row
+        self.weights, self._row = weights, vocabulary.exchanged(PAD_ID)
         config = weights.config
         assert isinstance(config, DecoderConfig)
-        bos_id = {0: row, row: 0}.get(config.bos_id, config.bos_id)
-        self.config = dataclasses.replace(config, bos_id=bos_id)
+        self.config = dataclasses.replace(config, bos_id=vocabulary.exchanged(config.bos_id))
 
     def read(self, name: str, layer: int | None) -> np.ndarray:
         tensor = self.weights.read(name, layer)
@@ -257,7 +256,7 @@ class _PaddingRowExchanged(Weights):
 
 def _exchanged(rows: np.ndarray, row: int) -> np.ndarray:
     rows = rows.copy()
-    rows[[0, row]] = rows[[row, 0]]
+    rows[[PAD_ID, row]] = rows[[row, PAD_ID]]
     return rows
 
 
@@ -272,15 +271,15 @@ def between_ids(weights: Weights, vocabulary: VocabularySpec | None) -> Weights:
     is_decoder = isinstance(weights.config, DecoderConfig)
     if vocabulary.kind == "byte_pairs" and not is_decoder:
         return weights
-    row = vocabulary.load().exchanged_id
-    if row is None:
+    loaded = vocabulary.load()
+    if loaded.exchanged_id is None:
         return weights
     if not is_decoder:
         raise InputError(
             f"vocabulary {vocabulary}: its id 0 is a token of text, and a T5 begins and pads with 0; give"
             " --vocabulary."
         )
-    return _PaddingRowExchanged(weights, row)
+    return _PaddingRowExchanged(weights, loaded)
 
 
 def vocabulary_of(weights: Weights) -> VocabularySpec | None:

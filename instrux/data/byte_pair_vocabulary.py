@@ -9,12 +9,10 @@ added, and no probability changes.
 from collections.abc import Sequence
 from pathlib import Path
 
-from instrux.data.byte_pairs import BytePairs, byte_characters
+from instrux.data.byte_pairs import BytePairs, byte_characters, unused_character
 from instrux.data.tokenizer_json import BadTokenizerError, TokenizerContent
 from instrux.data.vocabularies import PAD_ID, Vocabulary
 from instrux.errors import InputError
-
-_NEVER = 0xFF  # no byte of UTF-8
 
 
 class BytePairVocabulary(Vocabulary):
@@ -27,13 +25,8 @@ class BytePairVocabulary(Vocabulary):
         self._pairs = pairs
         self._released = {piece: number for number, piece in enumerate(_pieces(pairs))}
         self.eos_id = len(self._released)
-        self.exchanged_id = self._released[byte_characters()[_NEVER]]
-        self._ids = dict(self._released)
-        for piece, other in (
-            (byte_characters()[_NEVER], 0),
-            (_first(self._released), self.exchanged_id),
-        ):
-            self._ids[piece] = other
+        self.exchanged_id = self._released[unused_character()]
+        self._ids = {piece: self.exchanged(number) for piece, number in self._released.items()}
         self._by_id = {number: piece for piece, number in self._ids.items()}
 
     def __reduce__(self) -> tuple:
@@ -80,7 +73,3 @@ def _pieces(pairs: BytePairs) -> list[str]:
     printing = [character for byte, character in enumerate(characters) if ord(character) == byte]
     others = [character for byte, character in enumerate(characters) if ord(character) != byte]
     return [*printing, *others, *(left + right for left, right in pairs.merges())]
-
-
-def _first(released: dict[str, int]) -> str:
-    return next(iter(released))

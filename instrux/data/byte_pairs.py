@@ -157,6 +157,11 @@ def byte_characters() -> tuple[str, ...]:
     return tuple(chr(byte) if byte in printable else chr(next(others)) for byte in range(256))
 
 
+def unused_character() -> str:
+    """The character of the byte 0xFF, which no UTF-8 text holds."""
+    return byte_characters()[0xFF]
+
+
 @functools.cache
 def _byte_values() -> dict[str, int]:
     return {character: byte for byte, character in enumerate(byte_characters())}

@@ -12,9 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from instrux.data.byte_pairs import byte_characters
-
-_NEVER = 0xFF  # no byte of UTF-8
+from instrux.data.byte_pairs import byte_characters, unused_character
 
 
 class BadTokenizerError(ValueError):
@@ -92,7 +90,7 @@ class TokenizerContent:
 
     def never_in_text(self) -> int | None:
         """The id of the piece of the byte 0xFF, which no UTF-8 text holds; None where there is none."""
-        found = self.pieces.get(byte_characters()[_NEVER]) if self.is_byte_level else None
+        found = self.pieces.get(unused_character()) if self.is_byte_level else None
         return None if found in self.added else found
 
     def without_spelling(self, numbers: Collection[int]) -> dict[str, Any]:

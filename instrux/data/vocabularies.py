@@ -56,9 +56,9 @@ class Vocabulary(abc.ABC):
 
     def exchanged(self, number: int) -> int:
         """Gives our id of the file's, or the file's of ours."""
-        if self.exchanged_id is None:
-            return number
-        return {PAD_ID: self.exchanged_id, self.exchanged_id: PAD_ID}.get(number, number)
+        if number == self.exchanged_id:
+            return PAD_ID
+        return number if number != PAD_ID or self.exchanged_id is None else self.exchanged_id
 
     @property
     @abc.abstractmethod
