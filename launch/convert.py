@@ -148,23 +148,16 @@ def convert(
             shown.done = total
         if run is not None and target_kind == HUGGING_FACE:
             _write_card(partial, run, settings.dtype)
-        given = None if vocabulary is None else spec
         convert_lineage.write(
             partial,
-            (target_kind, out),
-            sources=[
-                *convert_lineage.sources_of(source_kind, source_path, step),
-                *convert_lineage.vocabulary_source(given),
-            ],
-            arguments=convert_lineage.arguments_of(
-                source,
-                target,
-                settings,
-                step=step,
-                vocabulary=None if given is None else str(given),
-                model=None if model is None else asdict(model),
-            ),
+            source,
+            target,
+            settings,
+            sources=convert_lineage.sources_of(source_kind, source_path, step),
             counts={"steps": weights.step, "tensors": total},
+            vocabulary=None if vocabulary is None else spec,
+            step=step,
+            model=None if model is None else asdict(model),
         )
     return ConvertResult(Path(out), weights.config, weights.step, total)
 

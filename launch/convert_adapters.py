@@ -76,12 +76,13 @@ def _to_peft(
         count = peft_folder.write_adapters(partial, adapters, base, dtype=settings.dtype)
         convert_lineage.write(
             partial,
+            source,
             target,
+            settings,
             sources=convert_lineage.sources_of(foreign.OURS, run, step),
-            arguments=convert_lineage.arguments_of(
-                source, target, settings, step=step, base=base_name
-            ),
             counts={"steps": step, "tensors": count},
+            step=step,
+            base=base_name,
         )
     return ConvertResult(out, description.model, step, count)
 
@@ -127,20 +128,16 @@ def _from_peft(
         write_params(partial, _leaves(adapters), step=opened.step)
         convert_lineage.write(
             partial,
+            source,
             target,
+            settings,
             sources=[
                 *convert_lineage.sources_of(foreign.PEFT, path),
                 *convert_lineage.sources_of(foreign.kind_of(base_path), base_path),
-                *convert_lineage.vocabulary_source(None if vocabulary is None else spec),
             ],
-            arguments=convert_lineage.arguments_of(
-                source,
-                target,
-                settings,
-                base=base_path,
-                vocabulary=None if vocabulary is None else str(spec),
-            ),
             counts={"steps": opened.step, "tensors": len(adapters.arrays)},
+            vocabulary=None if vocabulary is None else spec,
+            base=base_path,
         )
     return ConvertResult(out, adapters.config, opened.step, len(adapters.arrays))
 

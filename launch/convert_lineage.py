@@ -26,27 +26,40 @@ _PEFT_FILES = (peft_folder.CONFIG, peft_folder.TENSORS)
 
 def write(
     folder: Path,
+    source: tuple[str, str],
     target: tuple[str, str],
+    settings: Any,
     *,
     sources: Sequence[Source],
-    arguments: dict[str, Any],
     counts: dict[str, int],
+    vocabulary: VocabularySpec | None = None,
+    **further: Any,
 ) -> None:
     """Writes it, with a digest of every file that lies in the folder; reads each a block at a time.
 
     Args:
         folder: the new checkpoint, complete but for this file.
-        target: its kind and the path that it is going to have.
-        sources: what it was made from.
-        arguments: what the command was called with; None is left out.
+        source: kind and path of what is converted.
+        target: the new checkpoint's kind, and the path that it is going to have.
+        settings: a data class of the command's options.
+        sources: the checkpoints that it was made from.
         counts: steps and tensors.
+        vocabulary: that was named apart from the checkpoints; None where none was.
+        further: options of the command beside the settings; None is left out.
     """
     tell("convert: checksums of what was read and written")
+    arguments = {
+        "from": " ".join(source),
+        "to": " ".join(target),
+        **dataclasses.asdict(settings),
+        **further,
+        "vocabulary": None if vocabulary is None else str(vocabulary),
+    }
     write_lineage(
         folder / FILE_NAME,
         "run" if target[0] == foreign.OURS else target[0],
         files=[path for path in folder.rglob("*") if path.is_file()],
-        sources=sources,
+        sources=[*sources, *([] if vocabulary is None else [_vocabulary_source(vocabulary)])],
         arguments={name: value for name, value in arguments.items() if value is not None},
         packages=("jax", "numpy", "orbax-checkpoint"),
         counts=counts,
@@ -70,26 +83,10 @@ def sources_of(kind: str, path: str | Path, step: int | None = None) -> list[Sou
     return [_checkpoint(path, path, _there(path, known))]
 
 
-def vocabulary_source(vocabulary: VocabularySpec | None) -> list[Source]:
-    """A vocabulary that was named apart from the checkpoint; none where it was not."""
-    if vocabulary is None:
-        return []
+def _vocabulary_source(vocabulary: VocabularySpec) -> Source:
     path = vocabulary.path or ""
-    return [
-        Source(kind="vocabulary", name=path or "bytes", fingerprint=vocabulary.digest(), path=path)
-    ]
-
-
-def arguments_of(
-    source: tuple[str, str], target: tuple[str, str], settings: Any, **further: Any
-) -> dict[str, Any]:
-    """What a conversion was called with, as the command line words it."""
-    return {
-        "from": " ".join(source),
-        "to": " ".join(target),
-        **dataclasses.asdict(settings),
-        **further,
-    }
+    name = path or "bytes"
+    return Source(kind="vocabulary", name=name, fingerprint=vocabulary.digest(), path=path)
 
 
 def _of_run(path: Path, step: int | None) -> list[Source]:
