@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 from launch import show
 from launch.cli_options import MODULE_IMPORT_HELP, AddCommand, refuse
@@ -57,26 +58,36 @@ def _add_fetch(add: AddCommand) -> None:
     )
 
 
+class Fetched(NamedTuple):
+    """What was fetched.
+
+    Attributes:
+        path: where it lies.
+        release: its name and version.
+        digest: of what is published; "" where none is pinned.
+    """
+
+    path: Path
+    release: str
+    digest: str
+
+
 def _fetch(options: argparse.Namespace, rest: list[str]) -> int:
     refuse(rest)
     from launch import fetch_lineage
 
-    path, release, digest = _FETCHES[options.what](options)
+    found = _FETCHES[options.what](options)
     given = {"what": options.what, "version": options.version, "source": options.source}
-    fetch_lineage.record(path, release, arguments=given, digest=digest)
-    print(path)
+    fetch_lineage.record(found.path, found.release, arguments=given, digest=found.digest)
+    print(found.path)
     return 0
-
-
-Fetched = tuple[Path, str, str]
-"""Where it lies, what it is called, and the digest of what is published, "" where none is pinned."""
 
 
 def _fetch_promptsource(options: argparse.Namespace) -> Fetched:
     from instrux.prompts.releases import RELEASES, fetch_promptsource
 
     path = fetch_promptsource(options.version or "0.2.3")
-    return path, path.name, RELEASES[path.name].digest
+    return Fetched(path, path.name, RELEASES[path.name].digest)
 
 
 def _fetch_flan_templates(options: argparse.Namespace) -> Fetched:
@@ -84,7 +95,7 @@ def _fetch_flan_templates(options: argparse.Namespace) -> Fetched:
 
     path = flan_release.fetch_flan_templates(options.source, as_released=options.as_released)
     name = f"google-research/FLAN, {flan_release.FILE}"
-    return path, name, flan_release.SHA256 if options.source is None else ""
+    return Fetched(path, name, flan_release.SHA256 if options.source is None else "")
 
 
 def _fetch_natural_instructions(options: argparse.Namespace) -> Fetched:
@@ -93,19 +104,21 @@ def _fetch_natural_instructions(options: argparse.Namespace) -> Fetched:
     from launch.natural_instructions import fetch
 
     path = fetch(options.version, source=options.source, sha256=options.sha256)
-    return path, f"Natural Instructions, {path.name}", archive_digest(path / RECORD)
+    return Fetched(path, f"Natural Instructions, {path.name}", archive_digest(path / RECORD))
 
 
 def _fetch_gpt2(options: argparse.Namespace) -> Fetched:
     from instrux.data.byte_pairs_release import GPT2_MERGES, fetch_gpt2_merges
 
-    return fetch_gpt2_merges(options.source), GPT2_MERGES.title, GPT2_MERGES.sha256
+    path = fetch_gpt2_merges(options.source)
+    return Fetched(path, GPT2_MERGES.title, GPT2_MERGES.sha256)
 
 
 def _fetch_vocabulary(options: argparse.Namespace) -> Fetched:
     from instrux.data.vocabulary_release import T5_VOCABULARY, fetch_t5_vocabulary
 
-    return fetch_t5_vocabulary(options.source), T5_VOCABULARY.title, T5_VOCABULARY.sha256
+    path = fetch_t5_vocabulary(options.source)
+    return Fetched(path, T5_VOCABULARY.title, T5_VOCABULARY.sha256)
 
 
 _FETCHES = {
