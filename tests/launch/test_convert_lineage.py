@@ -5,39 +5,23 @@ import json
 import shutil
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
 from instrux.data.vocabularies import VocabularySpec
 from instrux.errors import InputError
 from instrux.models import adapters
-from instrux.models.t5 import T5, T5Config
 from instrux.training.checkpoints import save_run
 from instrux.training.run_folder import RunDescription
 from launch import cli, convert_lineage
 from launch.convert import ConvertSettings, convert
 from launch.convert_adapters import convert_adapters
+from tests.launch.verifying import verify
+from tests.tiny_t5 import drawn, tiny_t5
 
-CONFIG = T5Config(
-    vocab_size=264,
-    emb_dim=8,
-    num_heads=2,
-    head_dim=3,
-    mlp_dim=12,
-    num_encoder_layers=2,
-    num_decoder_layers=2,
-)
+CONFIG = tiny_t5(vocab_size=264, layers=2, head_dim=3, mlp_dim=12)
 DESCRIPTION = RunDescription.of(
     CONFIG, VocabularySpec.parse("bytes:5"), inputs_length=16, targets_length=8
 )
-
-
-def drawn(config):
-    """Parameters of a model, drawn without compiling anything."""
-    random = np.random.default_rng(0)
-    shapes = jax.eval_shape(T5(config).init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +49,6 @@ def made(tmp_path_factory):
 def root(made, tmp_path):
     """A copy that a test may damage; its sources are its own, named from where it lies."""
     return shutil.copytree(made, tmp_path / "copy")
-
-
-def verify(path, capsys, *options):
-    status = cli.main(["verify", str(path), "--json", *options])
-    return status, json.loads(capsys.readouterr().out)["problems"]
 
 
 def shown(path, capsys):

@@ -34,6 +34,7 @@ from pipelines.export import ExportSettings, ExportTask, export
 from pipelines.pack import pack
 from pipelines.render import render
 from pipelines.vocab import vocab
+from tests.launch.verifying import verify
 
 TASK = "lineage_toy_count"
 BYTES = VocabularySpec("bytes", None)
@@ -84,11 +85,6 @@ def made(tmp_path_factory):
 def data_dir(made, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(made, tmp_path / "data")
-
-
-def verify(path, capsys, *options):
-    status = cli.main(["verify", str(path), "--json", *options])
-    return status, json.loads(capsys.readouterr().out)["problems"]
 
 
 FILES = {

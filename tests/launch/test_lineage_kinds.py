@@ -9,8 +9,6 @@ import json
 import shutil
 import tarfile
 
-import jax
-import numpy as np
 import pytest
 
 pytest.importorskip("seqio")
@@ -18,7 +16,6 @@ pytest.importorskip("seqio")
 from instrux.data.prompted_task import PromptedTask
 from instrux.data.sources import JsonLinesSource
 from instrux.data.vocabularies import VocabularySpec
-from instrux.models.t5 import T5, T5Config
 from instrux.prompts import Template, releases
 from instrux.studio.label import study
 from instrux.studio.label.study import StudySettings
@@ -32,6 +29,8 @@ from launch.report import report
 from launch.score_outputs import score_outputs
 from launch.select_checkpoint import select
 from pipelines.render import render
+from tests.launch.verifying import verify
+from tests.tiny_t5 import drawn, tiny_t5
 
 TASK = "kinds_toy"
 BYTES = VocabularySpec("bytes", None)
@@ -79,21 +78,9 @@ def made(tmp_path_factory):
 
 
 def _train(run):
-    config = T5Config(
-        vocab_size=BYTES.load().vocab_size,
-        emb_dim=8,
-        num_heads=2,
-        head_dim=4,
-        mlp_dim=16,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-    )
-    random = np.random.default_rng(0)
-    shapes = jax.eval_shape(T5(config).init, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
-    save_run(
-        run, RunDescription.of(config, BYTES, inputs_length=32, targets_length=8), params, step=7
-    )
+    config = tiny_t5(vocab_size=BYTES.load().vocab_size)
+    description = RunDescription.of(config, BYTES, inputs_length=32, targets_length=8)
+    save_run(run, description, drawn(config), step=7)
     run_lineage.write(
         run, pack=None, initial_checkpoint_path="t5", arguments={"seed": 0}, stopped="train_steps"
     )
@@ -140,11 +127,6 @@ KINDS = {
     "for-argilla": ("labels", "records.json", "study "),
     "for-ls": ("labels", "tasks.json", "study "),
 }
-
-
-def verify(path, capsys, *options):
-    status = cli.main(["verify", str(path), "--json", *options])
-    return status, json.loads(capsys.readouterr().out)["problems"]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -3,16 +3,15 @@
 import sys
 from types import SimpleNamespace
 
-import jax
 import pytest
 
 from instrux.data.vocabularies import VocabularySpec
-from instrux.models.t5 import T5, T5Config
 from instrux.training import checkpoint_checks
 from instrux.training.checkpoint_checks import CheckpointError
 from instrux.training.checkpoints import save_run
 from instrux.training.run_folder import RunDescription
 from instrux.training.streamed_params import StreamedParams
+from tests.tiny_t5 import drawn, tiny_t5
 
 
 @pytest.fixture
@@ -36,19 +35,9 @@ def test_reads_that_end_after_one_failed_are_silent_and_all_else_is_told(told):
 
 
 def test_a_checkpoint_whose_names_cannot_be_read_is_damaged(tmp_path, told):
-    config = T5Config(
-        vocab_size=259,
-        emb_dim=4,
-        num_heads=1,
-        head_dim=4,
-        mlp_dim=4,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-    )
-    description = RunDescription.of(
-        config, VocabularySpec.parse("bytes"), inputs_length=8, targets_length=8
-    )
-    save_run(tmp_path, description, T5(config).init(jax.random.key(0)), step=2)
+    config, vocabulary = tiny_t5(vocab_size=259), VocabularySpec.parse("bytes")
+    description = RunDescription.of(config, vocabulary, inputs_length=8, targets_length=8)
+    save_run(tmp_path, description, drawn(config), step=2)
     for path in (tmp_path / "checkpoints" / "2" / "params").rglob("d/*"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 0x55
