@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from instrux.evaluation.drawing import ARM_COLOURS, INK, MUTED, Drawing, draw, plain
 
@@ -38,7 +38,9 @@ def lengths(results: Row) -> Drawing:
             room = results["settings"][f"{side}_length"]
             axes.axvline(room, color=_SECOND, linestyle="--", linewidth=1.2)
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            axes.xaxis.set_minor_locator(NullLocator())  # its labels would be powers of ten
             axes.set_title(f"{side}, room {room:,}")
             axes.set_xlabel("tokens")
             axes.grid(axis="x")
