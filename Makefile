@@ -28,7 +28,7 @@ quickstart: env
 	$(VENV)/bin/instrux quickstart --out $(OUT)
 
 test: env
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict

@@ -1,6 +1,7 @@
 """What every test shares: quiet libraries, the CPU, and where the development data lies."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_opti
 # A developer's own mirror or vocabulary must not decide what a test sees.
 for _name in ("INSTRUX_MIRROR", "INSTRUX_VOCABULARY"):
     os.environ.pop(_name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, so that no worker begins with one when all others have ended.
+
+    How long a file takes is told by its slow tests, then by how many it has. For this, `make test`
+    keeps pytest-xdist from an order of its own.
+    """
+    tests = Counter(item.path for item in items)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], -tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
