@@ -4,22 +4,23 @@ Render, pack and train have modules of their own beside this one.
 """
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
+from tests.faults.forked import Forks
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = 3
 RANDOM = random.Random(20_111_301)
+
+IMPORTS = """
+import jax, seqio
+import instrux.data.registration, instrux.models.t5, instrux.training.checkpoints
+import launch.evaluate, launch.report, pipelines.cache, pipelines.render, pipelines.vocab
+"""
 
 COMMON = """
 import os, sys
@@ -61,7 +62,6 @@ save_run(out, description, T5(config).init(jax.random.key(0)), step=3)
 
 VOCAB = """
 from pipelines.vocab import vocab
-print("ready", flush=True)
 link_rendered()
 vocab(tasks=("kills_*",), data_dir=out, size=60, name="kills")
 """
@@ -75,76 +75,45 @@ features = {"inputs": seqio.Feature(vocabulary, add_eos=False),
             "targets": seqio.Feature(vocabulary, add_eos=True)}
 for task in tasks():
     registration.add_prompted_task(task, output_features=features, score_eval=False)
-print("ready", flush=True)
 link_rendered()
 cache(tasks=("kills_*",), data_dir=out)
 """
 
 EVALUATE = """
 from launch.evaluate import evaluate
-print("ready", flush=True)
 evaluate(model_dir=out, data_dir=data_dir, tasks=("kills_*",), split="train", batch_size=16,
          compile_cache=False)
 """
 
 REPORT = """
 from launch.report import RunForReport, report
-print("ready", flush=True)
 report(runs=[RunForReport(name="a run", model_dir=out)], out=f"{out}/page")
 """
 
 
-def _command(program, data_dir, out):
-    return [sys.executable, "-c", COMMON + program, str(data_dir), str(out)]
-
-
-def _start(program, data_dir, out):
-    process = subprocess.Popen(
-        _command(program, data_dir, out),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    return process
-
-
-def _finish(program, data_dir, out):
-    """Runs a stage to its end; gives the seconds that it took after its imports."""
-    process = _start(program, data_dir, out)
-    began = time.monotonic()
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    return time.monotonic() - began
-
-
-def _kill(program, data_dir, out, *, after):
-    process = _start(program, data_dir, out)
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-    process.communicate()
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    forks = Forks(IMPORTS, tmp_path_factory.mktemp("forks") / "said")
+    yield forks
+    forks.close()
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
+def data_dir(tmp_path_factory, forks):
     """Five rendered tasks of 400 examples each."""
     folder = tmp_path_factory.mktemp("data")
     words = "the cat sat on a mat while seven grey geese flew over old stone barns".split()
     draw = random.Random(0)
     rows = [{"text": " ".join(draw.choices(words, k=8)), "label": n % 2} for n in range(400)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    subprocess.run(_command(RENDER, folder, folder), cwd=ROOT, check=True, capture_output=True)
+    forks.finish(COMMON + RENDER, folder, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def model_dir(data_dir):
+def model_dir(data_dir, forks):
     folder = data_dir / "run"
-    subprocess.run(_command(SAVE_RUN, data_dir, folder), cwd=ROOT, check=True, capture_output=True)
+    forks.finish(COMMON + SAVE_RUN, data_dir, folder)
     return folder
 
 
@@ -157,16 +126,16 @@ def _files(folder):
     }
 
 
-def _held(program, data_dir, tmp_path, *, run=None):
+def _held(forks, program, data_dir, tmp_path, *, run=None):
     """Kills a stage at random moments, ends it, and compares with one left alone."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         if run is not None:
             shutil.copytree(run, folder)
-    took = _finish(program, data_dir, undisturbed)
+    took = forks.finish(COMMON + program, data_dir, undisturbed)
     for _ in range(KILLS):
-        _kill(program, data_dir, disturbed, after=took * RANDOM.random())
-    _finish(program, data_dir, disturbed)
+        forks.kill(COMMON + program, data_dir, disturbed, after=took * RANDOM.random())
+    forks.finish(COMMON + program, data_dir, disturbed)
     return _files(undisturbed), _files(disturbed)
 
 
@@ -174,20 +143,20 @@ def _without_links(files):
     return {name: content for name, content in files.items() if not name.startswith("rendered")}
 
 
-def test_a_vocabulary(data_dir, tmp_path):
-    expected, found = (_without_links(files) for files in _held(VOCAB, data_dir, tmp_path))
+def test_a_vocabulary(forks, data_dir, tmp_path):
+    expected, found = (_without_links(files) for files in _held(forks, VOCAB, data_dir, tmp_path))
     assert any(name.endswith("spiece.model") for name in expected)
     assert found == expected
 
 
-def test_a_seqio_cache(data_dir, tmp_path):
-    expected, found = (_without_links(files) for files in _held(CACHE, data_dir, tmp_path))
+def test_a_seqio_cache(forks, data_dir, tmp_path):
+    expected, found = (_without_links(files) for files in _held(forks, CACHE, data_dir, tmp_path))
     assert len([name for name in expected if name.endswith("COMPLETED")]) == 5
     assert found == expected
 
 
-def test_an_evaluation(data_dir, model_dir, tmp_path):
-    expected, found = _held(EVALUATE, data_dir, tmp_path, run=model_dir)
+def test_an_evaluation(forks, data_dir, model_dir, tmp_path):
+    expected, found = _held(forks, EVALUATE, data_dir, tmp_path, run=model_dir)
     predictions = {name for name in expected if name.endswith(".jsonl")}
     assert len(predictions) == 5
     assert set(found) == set(expected)
@@ -205,11 +174,11 @@ def _without_times(task):
     return {key: value for key, value in task.items() if key != "seconds"}
 
 
-def test_a_report(data_dir, model_dir, tmp_path):
+def test_a_report(forks, data_dir, model_dir, tmp_path):
     evaluated = tmp_path / "evaluated"
     shutil.copytree(model_dir, evaluated)
-    _finish(EVALUATE, data_dir, evaluated)
-    expected, found = _held(REPORT, data_dir, tmp_path, run=evaluated)
+    forks.finish(COMMON + EVALUATE, data_dir, evaluated)
+    expected, found = _held(forks, REPORT, data_dir, tmp_path, run=evaluated)
     assert "page/report.html" in expected
     assert set(found) == set(expected)
     # The two runs lie in different folders, which the page names.
