@@ -7,6 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from instrux.errors import InputError
+from instrux.models.cpu_kernels import calls, library
 from instrux.models.dropout import keep_scale
 from instrux.models.relative_bias import RelativeBias
 from instrux.models.sharding import mesh_axes
@@ -36,6 +38,8 @@ class Segments:
 # 219 against 373 CPU-milliseconds, forward and backward, at 8 x 6 x 512 x 512, and 11.4 against
 # 9.1 at 64 x 4 x 64 x 64.
 _ROWS_FROM = 2**17
+# The same for the kernel in C++.
+_TILES_FROM = 2**13
 
 
 def attend(
@@ -66,7 +70,7 @@ def attend(
             that sees nothing gets a finite result.
         keep: bool `[batch, heads * key length]`, False where attention dropout drops, or None.
         rate: the rate that `keep` was drawn with.
-        implementation: `auto`, `plain`, `rows`, `xla`, `cudnn` or `pallas`; see `T5Config.attention`.
+        implementation: `auto`, `plain`, `rows`, `amx`, `xla`, `cudnn` or `pallas`; see `T5Config.attention`.
 
     Returns:
         `[batch, query length, heads, kv]` in the dtype of `values`.
@@ -85,6 +89,8 @@ def attend(
         heads_and_width=(queries.shape[2], queries.shape[3]),
         lengths=(queries.shape[1], keys.shape[1]),
     )
+    if implementation == "amx":
+        return _attend_by_tiles(queries, keys, values, bias=bias, mask=mask)
     if implementation == "pallas":  # a mask that is no `Segments`, as a prefix's
         implementation = "plain"
     if implementation in ("plain", "rows"):
@@ -100,6 +106,13 @@ def attend(
         scale=1.0,
         implementation=implementation,  # pyright: ignore[reportArgumentType]
     )
+
+
+def _attend_by_tiles(queries, keys, values, *, bias, mask) -> jax.Array:
+    loaded = library.load()
+    if not loaded.usable:
+        raise InputError(f'attention = "amx": {loaded.reason}; "auto" takes what there is')
+    return calls.attention(queries, keys, values, bias, mask)
 
 
 def heads_first(array: jax.Array) -> jax.Array:
@@ -273,8 +286,10 @@ def choose(
         return "cudnn" if takes else "pallas"
     if platform == "tpu":
         return "pallas"
-    one_cpu = jax.device_count() == 1
-    return "rows" if one_cpu and heads * lengths[0] * lengths[1] >= _ROWS_FROM else "plain"
+    logits = heads * lengths[0] * lengths[1]
+    if logits >= _TILES_FROM and library.available():
+        return "amx"
+    return "rows" if jax.device_count() == 1 and logits >= _ROWS_FROM else "plain"
 
 
 def _attend_fused(

@@ -12,7 +12,7 @@ ACTIVATIONS = ("gelu", "relu", "silu", "linear")
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "dots", "full")
 RANDOM_BITS = ("threefry2x32", "rbg", "unsafe_rbg")
-ATTENTION_IMPLEMENTATIONS = ("auto", "plain", "rows", "xla", "cudnn", "pallas")
+ATTENTION_IMPLEMENTATIONS = ("auto", "plain", "rows", "amx", "xla", "cudnn", "pallas")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,11 @@ class SharedSettings:
         random_bits: generator of dropout masks: `threefry2x32` gives the same masks on any
             number of devices; `rbg` and `unsafe_rbg` are cheaper on accelerators.
         attention: `plain` is the reference. `rows` is plain, one row of the batch at a time: the
-            faster one for long rows on a lone CPU, and not for batches split over devices. `xla` and
+            faster one for long rows on a lone CPU, and not for batches split over devices. `amx` is a
+            kernel of ours in C++ for a lone CPU with matrix units (`cpu_kernels`). `xla` and
             `cudnn` go through `jax.nn.dot_product_attention` (`cudnn`: NVIDIA GPUs, bfloat16 only).
             `pallas` is a kernel of ours for TPUs and GPUs that holds neither logits nor bias (T5;
-            decoder-only models fall back to `plain`). `auto` takes `rows` or `plain` on a CPU,
+            decoder-only models fall back to `plain`). `auto` takes `amx`, `rows` or `plain` on a CPU,
             `pallas` on a TPU, and on a GPU `cudnn` where it can, else `pallas`.
         logits_chunk_mib: most memory that the loss gives to float32 logits at once, in MiB a
             device.

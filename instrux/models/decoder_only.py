@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from instrux.models import adapters, attention, dropout, layers
+from instrux.models import adapters, attention, dropout, layers, products
 from instrux.models import decoder_layers as own_layers
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.parts import Params, Parts, run_stack, stack_masks
@@ -162,7 +162,7 @@ class DecoderOnly:
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Maps `[..., embed]` of `decode` to float32 `[..., vocab]`."""
         hidden, kernel = self.logits_projection(params, hidden)
-        return jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+        return products.map_rows(hidden, kernel, jnp.float32)
 
     def logits_projection(self, params: Params, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Gives two factors whose product is the logits: `[..., embed]` and `[embed, vocab]`."""
@@ -171,7 +171,7 @@ class DecoderOnly:
             kernel = params["token_embedder"]["embedding"].T
         else:
             kernel = params["decoder"]["logits_dense"]["kernel"]
-        return hidden.astype(dtype), kernel.astype(dtype)
+        return hidden.astype(dtype), products.as_operand(kernel, dtype)
 
     def embed(self, params: Params, tokens: jax.Array, positions: jax.Array) -> jax.Array:
         """Looks up `[batch, length]` tokens, and positions where they are learned.

@@ -10,6 +10,7 @@ from instrux.models.attention import Segments, attend
 from instrux.models.config import T5Config
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.dropout import Masks, drop
+from instrux.models.products import as_operand, product
 from instrux.models.relative_bias import RelativeBias
 from instrux.models.sharding import constrain
 
@@ -54,47 +55,12 @@ class Dense(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., inputs]` to `[..., outputs]` in the layer's dtype."""
         x = x.astype(self.dtype)
-        product = _product(x, self.kernel[...].astype(self.dtype))
+        mapped = product(x, as_operand(self.kernel[...], self.dtype))
         if self.lora_scale is not None:
-            inner = _product(x, self.lora_a[...].astype(self.dtype))
-            added = _product(inner, self.lora_b[...].astype(self.dtype))
-            product = product + added * jnp.asarray(self.lora_scale, self.dtype)
-        return product + self.bias[...].astype(self.dtype) if self.use_bias else product
-
-
-@jax.custom_vjp
-def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`[..., inputs]` times `[inputs, outputs]`.
-
-    JAX's own gradient by the kernel is the transpose of `cotangent^T x`. XLA's CPU compiler then
-    transposes the cotangent, and with it computes anew, in the order that is worst for the cache,
-    all element-wise operations before it. `x^T cotangent` spares a third of a training step.
-
-    Products are asked for in float32 and rounded afterwards, which is what matrix units do anyway:
-    asked for in bfloat16, XLA's CPU compiler makes them of float32 operands, at a fifth of the rate.
-    """
-    return _product_forward(x, kernel)[0]
-
-
-def _product_forward(x, kernel):
-    product = jnp.dot(x, kernel, preferred_element_type=jnp.float32)
-    return product.astype(x.dtype), (x, kernel)
-
-
-def _product_backward(residuals, cotangent):
-    x, kernel = residuals
-    rows = tuple(range(x.ndim - 1))
-
-    def product(left, right, axes):
-        dimensions = (axes, ((), ()))
-        return jax.lax.dot_general(left, right, dimensions, preferred_element_type=jnp.float32)
-
-    by_x = product(cotangent, kernel, ((x.ndim - 1,), (1,)))
-    by_kernel = product(x, cotangent, (rows, rows))
-    return by_x.astype(x.dtype), by_kernel.astype(kernel.dtype)
-
-
-_product.defvjp(_product_forward, _product_backward)
+            inner = product(x, as_operand(self.lora_a[...], self.dtype))
+            added = product(inner, as_operand(self.lora_b[...], self.dtype))
+            mapped = mapped + added * jnp.asarray(self.lora_scale, self.dtype)
+        return mapped + self.bias[...].astype(self.dtype) if self.use_bias else mapped
 
 
 class LayerNorm(nnx.Module):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from instrux.models import products
 from instrux.models.families import Model
 from instrux.models.parts import Params
 from instrux.models.sharding import constrain
@@ -167,13 +168,9 @@ def _sums_forward(hidden, kernel, targets, weights, settings):
         )
         gradient = _logits_gradient(
             logits, log_normalizer, chunk_targets, chunk_weights, z_loss, label_smoothing
-        ).astype(kernel.dtype)
-        hidden_gradient = jnp.einsum(
-            "btv,ev->bte", gradient, kernel, preferred_element_type=jnp.float32
-        ).astype(chunk_hidden.dtype)
-        kernel_gradient = kernel_gradient + jnp.einsum(
-            "bte,btv->ev", chunk_hidden, gradient, preferred_element_type=jnp.float32
-        )
+        ).astype(hidden.dtype)
+        hidden_gradient = products.map_back(gradient, kernel, hidden.dtype)
+        kernel_gradient = kernel_gradient + products.sum_rows(chunk_hidden, gradient, jnp.float32)
         kernel_gradient = constrain(kernel_gradient, "embed", "vocab")
         return (tuple(map(jnp.add, sums, parts)), kernel_gradient), hidden_gradient
 
@@ -224,7 +221,7 @@ def _scan(body, carry, chunks):
 
 
 def _logits(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    logits = jnp.einsum("bte,ev->btv", hidden, kernel, preferred_element_type=jnp.float32)
+    logits = products.map_rows(hidden, kernel, jnp.float32)
     return constrain(logits, "batch", "length", "vocab")
 
 

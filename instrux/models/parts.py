@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from instrux.models import dropout
+from instrux.models import dropout, products
 
 _RESIDUAL_BRANCHES = ("attention", "self_attention", "cross_attention", "mlp")
 """Masks of what is added to the residual stream, in the layers of every family."""
@@ -127,7 +127,11 @@ def _rematerialize(layer: Callable, policy: str) -> Callable:
     if policy == "none":
         return layer
     if policy == "dots":
-        saveable = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        policies = jax.checkpoint_policies
+        saveable = policies.save_from_both_policies(
+            policies.dots_with_no_batch_dims_saveable,
+            policies.save_only_these_names(products.SAVED),
+        )
         return jax.checkpoint(layer, policy=saveable)
     return jax.checkpoint(layer)
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from instrux.models import adapters, attention, dropout, layers
+from instrux.models import adapters, attention, dropout, layers, products
 from instrux.models.config import T5Config
 from instrux.models.parts import Params, Parts, run_stack, stack_masks, unstack
 from instrux.models.relative_bias import RelativePositionBias
@@ -207,7 +207,7 @@ class T5:
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Maps `[..., embed]` of `decode` to float32 `[..., vocab]`."""
         hidden, kernel = self.logits_projection(params, hidden)
-        return jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+        return products.map_rows(hidden, kernel, jnp.float32)
 
     def logits_projection(self, params: Params, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Gives two factors whose product is the logits: `[..., embed]` and `[embed, vocab]`."""
@@ -216,7 +216,7 @@ class T5:
             scaled = hidden * jnp.asarray(self.config.emb_dim**-0.5, hidden.dtype)
             return scaled.astype(dtype), params["token_embedder"]["embedding"].T.astype(dtype)
         kernel = params["decoder"]["logits_dense"]["kernel"]
-        return hidden.astype(dtype), kernel.astype(dtype)
+        return hidden.astype(dtype), products.as_operand(kernel, dtype)
 
     def embed(self, params: Params, tokens: jax.Array) -> jax.Array:
         """Looks up `[batch, length]` token ids: `[batch, length, embed]` in the compute dtype.

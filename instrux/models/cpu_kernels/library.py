@@ -1,0 +1,142 @@
+"""Compiles the C++ kernels for this machine, loads them, and makes them known to XLA.
+
+A compiled library lies in the cache folder under a name made of what it was compiled from, so a new
+version of Instrux, of jaxlib or of the compiler compiles anew. It takes about ten seconds, once.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jaxlib
+
+from instrux.cache_folder import cache_folder
+
+SWITCH = "INSTRUX_CPU_KERNELS"
+"""Environment variable: `off` leaves all products to XLA."""
+
+_NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
+_FLAGS = [
+    *("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG", "-mfma"),
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
+    *("-mamx-tile", "-mamx-bf16"),
+]
+_TARGETS = {
+    "instrux_product": "InstruxProduct",
+    "instrux_attention": "InstruxAttention",
+    "instrux_attention_gradient": "InstruxAttentionGradient",
+}
+# arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux lets a process use tiles on request.
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Whether the kernels can be used in this process.
+
+    Attributes:
+        usable: they can.
+        reason: why not, or where the compiled library lies, for people.
+    """
+
+    usable: bool
+    reason: str
+
+
+def available() -> bool:
+    """Whether the kernels can be used; the first call compiles and loads them."""
+    return load().usable
+
+
+@functools.cache
+def load() -> Kernels:
+    """Compiles the kernels where that was not done before, loads and registers them.
+
+    They serve one CPU alone: XLA cannot split a call of them over devices.
+    """
+    missing = why_not()
+    if missing is not None:
+        return Kernels(False, missing)
+    try:
+        path = _compiled()
+        library = ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        reason = f"the CPU kernels could not be compiled: {told.strip().splitlines()[0]}"
+        warnings.warn(f"{reason}; products are left to XLA ({SWITCH}=off says so)", stacklevel=2)
+        return Kernels(False, reason)
+    if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) != 0:
+        return Kernels(False, "the system does not let this process use the CPU's matrix units")
+    for target, symbol in _TARGETS.items():
+        handler = jax.ffi.pycapsule(getattr(library, symbol))
+        jax.ffi.register_ffi_target(target, handler, platform="cpu")
+    return Kernels(True, str(path))
+
+
+def why_not() -> str | None:
+    """Why the kernels are not for this process, or None; compiles nothing."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
+        return f"{SWITCH} is off"
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return "they are for x86-64 Linux"
+    missing = sorted(_NEEDED - _processor_flags())
+    if missing:
+        return f"this CPU has no {missing[0]}"
+    if compiler() is None:
+        return "no C++ compiler was found (g++ 11 or later, or clang++; CXX names another)"
+    if jax.default_backend() != "cpu" or jax.device_count() != 1:
+        return "they serve a single CPU device"
+    return None
+
+
+def compiler() -> str | None:
+    """The C++ compiler: `CXX`, else the first of g++, clang++ and c++ that is there."""
+    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    return None
+
+
+def _processor_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.startswith("flags"))
+    return set(next(lines, "").partition(":")[2].split())
+
+
+def _compiled() -> Path:
+    """The compiled library's path; compiles it if it is not there."""
+    sources = sorted(Path(__file__).parent.glob("*.cc"))
+    command = [str(compiler()), *_FLAGS, "-isystem", jax.ffi.include_dir()]
+    version = subprocess.run(
+        [command[0], "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    digest = hashlib.sha256("\0".join([*_FLAGS, version, jaxlib.__version__]).encode())
+    for source in sorted([*sources, *Path(__file__).parent.glob("*.h")]):
+        digest.update(source.read_bytes())
+    path = cache_folder() / "cpu_kernels" / f"{digest.hexdigest()[:24]}.so"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        subprocess.run(
+            [*command, "-o", str(made), *map(str, sources)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        os.replace(made, path)
+    return path
