@@ -25,6 +25,8 @@ def matrix_product(
 ) -> jax.Array:
     """The product of two matrices, summed in float32.
 
+    An infinite number in a float32 operand that is taken whole makes results that are not a number.
+
     Args:
         left: float32 or bfloat16 `[rows, depth]`, or where turned `[depth, rows]`.
         right: float32 or bfloat16 `[depth, columns]`, or where turned `[columns, depth]`.

@@ -48,11 +48,8 @@ inline __m512 Expand(__m256i halves) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-// What rounding to bfloat16 leaves over; nothing of what is not finite.
-inline __m512 Remainder(__m512 x, __m256i rounded) {
-  const __mmask16 finite = _mm512_fpclass_ps_mask(x, 0x99) ^ 0xffff;
-  return _mm512_maskz_sub_ps(finite, x, Expand(rounded));
-}
+// What rounding to bfloat16 leaves over; not a number for an infinite one.
+inline __m512 Remainder(__m512 x, __m256i rounded) { return _mm512_sub_ps(x, Expand(rounded)); }
 
 // Writes 16 x 16 pairs, `lines[i]` as row i, or as column i where `turned`.
 inline void StoreTile(__m512i* lines, bool turned, uint16_t* tile) {
