@@ -171,7 +171,8 @@ class DecoderOnly:
             kernel = params["token_embedder"]["embedding"].T
         else:
             kernel = params["decoder"]["logits_dense"]["kernel"]
-        return hidden.astype(dtype), products.as_operand(kernel, dtype)
+        hidden = hidden.astype(dtype)
+        return hidden, products.as_operand(hidden, kernel)
 
     def embed(self, params: Params, tokens: jax.Array, positions: jax.Array) -> jax.Array:
         """Looks up `[batch, length]` tokens, and positions where they are learned.

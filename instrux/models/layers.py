@@ -10,7 +10,7 @@ from instrux.models.attention import Segments, attend
 from instrux.models.config import T5Config
 from instrux.models.decoder_config import DecoderConfig
 from instrux.models.dropout import Masks, drop
-from instrux.models.products import as_operand, product
+from instrux.models.products import product
 from instrux.models.relative_bias import RelativeBias
 from instrux.models.sharding import constrain
 
@@ -55,10 +55,10 @@ class Dense(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., inputs]` to `[..., outputs]` in the layer's dtype."""
         x = x.astype(self.dtype)
-        mapped = product(x, as_operand(self.kernel[...], self.dtype))
+        mapped = product(x, self.kernel[...])
         if self.lora_scale is not None:
-            inner = product(x, as_operand(self.lora_a[...], self.dtype))
-            added = product(inner, as_operand(self.lora_b[...], self.dtype))
+            inner = product(x, self.lora_a[...])
+            added = product(inner, self.lora_b[...])
             mapped = mapped + added * jnp.asarray(self.lora_scale, self.dtype)
         return mapped + self.bias[...].astype(self.dtype) if self.use_bias else mapped
 

@@ -216,7 +216,8 @@ class T5:
             scaled = hidden * jnp.asarray(self.config.emb_dim**-0.5, hidden.dtype)
             return scaled.astype(dtype), params["token_embedder"]["embedding"].T.astype(dtype)
         kernel = params["decoder"]["logits_dense"]["kernel"]
-        return hidden.astype(dtype), products.as_operand(kernel, dtype)
+        hidden = hidden.astype(dtype)
+        return hidden, products.as_operand(hidden, kernel)
 
     def embed(self, params: Params, tokens: jax.Array) -> jax.Array:
         """Looks up `[batch, length]` token ids: `[batch, length, embed]` in the compute dtype.

@@ -1,6 +1,7 @@
 // Products of two matrices for XLA on CPUs with AMX.
 #include <cstdint>
 
+#include "few_rows.h"
 #include "products.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -26,7 +27,11 @@ ffi::Error Products(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer ri
   p.left = {left.untyped_data(), IsBfloat16(left), !left_turned, a[1]};
   p.right = {right.untyped_data(), IsBfloat16(right), right_turned, b[1]};
   p.result = {result->untyped_data(), IsBfloat16(*result), c[1]};
-  if (splits == 1)
+  const bool floats = !p.left.is_bfloat16 && !p.right.is_bfloat16 && !p.result.is_bfloat16;
+  if (floats && splits == 3 && !left_turned && !right_turned && p.rows <= kFewRows)
+    FewRows(pool, left.typed_data<float>(), right.typed_data<float>(),
+            result->typed_data<float>(), p.rows, p.depth, p.columns);
+  else if (splits == 1)
     Product<1>(pool, p);
   else if (splits == 2)
     Product<2>(pool, p);
