@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from instrux.models.cpu_kernels import calls, library
 from instrux.models.layers import Attention
 from instrux.models.t5 import T5Config
 
@@ -81,11 +82,16 @@ def step_kernels(attention: Attention) -> StepKernels:
     return StepKernels(key.transpose(1, 2, 0), value.transpose(1, 0, 2))
 
 
+def step_is_one_kernel(dtype: jax.typing.DTypeLike) -> bool:
+    """Whether `attend_step` is one call of the CPU kernels, which read the output as it lies."""
+    return dtype == jnp.float32 and library.available()
+
+
 def attend_step(
     queries: jax.Array,
     kernels: StepKernels,
     encoded: jax.Array,
-    transposed: jax.Array,
+    transposed: jax.Array | None,
     mask: jax.Array,
 ) -> jax.Array:
     """Attends with a step's few queries, as `attend` does, by products that a CPU does at their best.
@@ -94,12 +100,16 @@ def attend_step(
         queries: `[batch, queries, heads, kv]`.
         kernels: the layer's, by `step_kernels`.
         encoded: `[batch, length, embed]`.
-        transposed: the same as `[batch, embed, length]`, laid out so in memory.
+        transposed: the same as `[batch, embed, length]`, laid out so in memory; None where
+            `step_is_one_kernel`.
         mask: bool `[batch, 1, 1, length]`, True where a query sees a position.
 
     Returns:
         `[batch, queries, heads, kv]`, not projected.
     """
+    if step_is_one_kernel(queries.dtype):
+        return calls.inputs_step(queries, kernels.key, kernels.value, encoded, mask)
+    assert transposed is not None
     batch, count, heads, _ = queries.shape
     dtype = queries.dtype
     by_head = queries.transpose(2, 0, 1, 3).reshape(heads, batch * count, -1)

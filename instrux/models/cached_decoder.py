@@ -70,9 +70,10 @@ class CachedDecoder:
     def _prepare(self, encoded: jax.Array) -> None:
         """What each layer's attention to the inputs reads at every step."""
         layers = [layer.encoder_decoder_attention for layer in self._layers]
-        self._inputs: tuple[jax.Array, ...] = ()
+        self._inputs: tuple[jax.Array | None, ...] = ()
         if self._absorbed:
-            self._inputs = (encoded, encoded.swapaxes(1, 2))
+            one_kernel = absorbed_attention.step_is_one_kernel(encoded.dtype)
+            self._inputs = (encoded, None if one_kernel else encoded.swapaxes(1, 2))
             self._encoded = [absorbed_attention.step_kernels(layer) for layer in layers]
         else:
             self._encoded = [
@@ -122,6 +123,7 @@ class CachedDecoder:
         queries = queries.reshape(self._batch, self._copies, *queries.shape[2:])
         if isinstance(encoded, absorbed_attention.StepKernels):
             inputs, transposed = self._inputs
+            assert inputs is not None
             attended = absorbed_attention.attend_step(
                 queries, encoded, inputs, transposed, self._cross_mask
             )

@@ -1,6 +1,7 @@
 // Attention for XLA on CPUs with AMX.
 #include "attention.h"
 
+#include "inputs_step.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace instrux {
@@ -75,8 +76,35 @@ ffi::Error Backward(ffi::ThreadPool pool, Array queries, Array keys, Array value
   return ffi::Error::Success();
 }
 
+ffi::Error Step(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> queries, ffi::Buffer<ffi::F32> key,
+                ffi::Buffer<ffi::F32> value, ffi::Buffer<ffi::F32> encoded,
+                ffi::Buffer<ffi::PRED> mask, ffi::ResultBuffer<ffi::F32> attended) {
+  const auto q = queries.dimensions(), k = key.dimensions(), v = value.dimensions(),
+             e = encoded.dimensions(), m = mask.dimensions();
+  if (q.size() != 4 || k.size() != 3 || v.size() != 3 || e.size() != 3 || m.size() != 4 ||
+      k[0] != q[2] || k[1] != q[3] || k[2] != e[2] || v[0] != q[2] || v[1] != e[2] ||
+      v[2] != q[3] || e[0] != q[0] || m[3] != e[1] || m[1] != 1 || m[2] != 1 ||
+      (m[0] != 1 && m[0] != q[0]))
+    return ffi::Error::InvalidArgument("the arrays of a step's attention do not fit");
+  const StepShape shape = {q[0], q[1], q[2], q[3], e[1], e[2]};
+  InputsStep(pool, shape, queries.typed_data(), key.typed_data(), value.typed_data(),
+             encoded.typed_data(), reinterpret_cast<const uint8_t*>(mask.typed_data()),
+             m[0] == 1 ? 0 : m[3], attended->typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 }  // namespace instrux
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(InstruxInputsStep, instrux::Step,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::PRED>>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(InstruxAttention, instrux::Forward,
                               xla::ffi::Ffi::Bind()

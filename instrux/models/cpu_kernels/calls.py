@@ -75,9 +75,24 @@ def attention(
     return _attention_forward(queries, keys, values, bias, mask)[0]
 
 
-def takes_mask(mask: jax.Array | None) -> bool:
-    """Whether a mask has the same value for all heads, as the kernel needs it."""
-    return mask is None or (mask.ndim == 4 and mask.shape[1] == 1)
+def inputs_step(
+    queries: jax.Array, key: jax.Array, value: jax.Array, encoded: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """A decoding step's attention to the encoder's output; see `absorbed_attention.attend_step`.
+
+    Args:
+        queries: float32 `[batch, queries, heads, kv]`, as all that follow but the mask.
+        key: `[heads, kv, embed]`.
+        value: `[heads, embed, kv]`.
+        encoded: `[batch, length, embed]`.
+        mask: bool `[batch or 1, 1, 1, length]`.
+
+    Returns:
+        `[batch, queries, heads, kv]`, not projected.
+    """
+    shape = jax.ShapeDtypeStruct(queries.shape, jnp.float32)
+    call = jax.ffi.ffi_call("instrux_inputs_step", shape, vmap_method="sequential")
+    return call(queries, key, value, encoded, mask)
 
 
 def _attention_forward(queries, keys, values, bias, mask):

@@ -15,19 +15,23 @@ namespace instrux {
 
 constexpr int64_t kFewRows = 24;  // With more, tiles are faster though the operand is laid out first.
 constexpr int64_t kRowsAtOnce = 8;
-constexpr int64_t kDepthAtOnce = 16;       // Lines of the right operand that are read side by side.
+constexpr int64_t kDepthAtOnce = 16;      // Lines of the right operand that are read side by side.
 constexpr int64_t kColumnsAtOnce = 1024;  // So far along each line before the next lines.
 
 // Adds to `kCount` rows of 32 columns the products over `depth` lines, or sets them.
 template <int kCount>
 void FewRowsStrip(const float* left, int64_t left_stride, const float* right, float* result,
                   int64_t depth, int64_t stride, __mmask16 low, __mmask16 high, bool add) {
+  // The same place of the next lines: what is read lies in pieces, which no cache foresees.
   __m512 sums[kCount][2];
   for (int i = 0; i < kCount; ++i) {
     sums[i][0] = add ? _mm512_maskz_loadu_ps(low, result + i * stride) : _mm512_setzero_ps();
     sums[i][1] = add ? _mm512_maskz_loadu_ps(high, result + i * stride + 16) : _mm512_setzero_ps();
   }
   for (int64_t k = 0; k < depth; ++k) {
+    const char* ahead = reinterpret_cast<const char*>(right + (k + kDepthAtOnce) * stride);
+    _mm_prefetch(ahead, _MM_HINT_T1);
+    _mm_prefetch(ahead + 64, _MM_HINT_T1);
     const __m512 first = _mm512_maskz_loadu_ps(low, right + k * stride);
     const __m512 second = _mm512_maskz_loadu_ps(high, right + k * stride + 16);
     for (int i = 0; i < kCount; ++i) {

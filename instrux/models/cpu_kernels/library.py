@@ -34,6 +34,7 @@ _TARGETS = {
     "instrux_product": "InstruxProduct",
     "instrux_attention": "InstruxAttention",
     "instrux_attention_gradient": "InstruxAttentionGradient",
+    "instrux_inputs_step": "InstruxInputsStep",
 }
 # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux lets a process use tiles on request.
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
