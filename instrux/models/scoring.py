@@ -221,7 +221,7 @@ def _decode_choices(
         x = layer.attend_to_targets(x, bias=bias_of(layer_params), mask=mask, masks={})
         cross = layer.encoder_decoder_attention
         rows = by_input(layer.cross_queries(x))
-        if absorbed_attention.pays(model.config, slots * length):
+        if absorbed_attention.pays_at_once(model.config, slots * length):
             attended = absorbed_attention.attend(cross, rows, encoded, cross_mask)
         else:
             keys, values = cross.keys_values(encoded)
