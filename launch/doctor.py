@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from instrux.cache_folder import cache_folder
 from instrux.errors import InputError
+from instrux.models.cpu_kernels import machine
 
 _PYTHONS = ((3, 11), (3, 13))
 _GIB = 2**30
@@ -77,6 +78,7 @@ def findings(*, offline: bool = False, ask_jax: bool = False) -> list[Finding]:
         _disk(),
         _memory(),
         _devices_of_jax() if ask_jax else _accelerator(),
+        _cpu_kernels(),
         _hub(offline=offline),
         _mirror(),
         *_fetched(),
@@ -289,6 +291,17 @@ def _devices_of_jax() -> Finding:
         found=f"JAX {jax.__version__} has {len(devices)}: {kinds}",
         needed_for="models above some tens of millions of parameters",
         mend="docs/launching/ tells how to get one; the extras `cuda` and `tpu` bring JAX's part",
+    )
+
+
+def _cpu_kernels() -> Finding:
+    missing, compiler = machine.lacks(), machine.compiler()
+    return Finding(
+        name="cpu-kernels",
+        ready=missing is None,
+        found=f"not used: {missing}" if missing else f"compiled at first use by {compiler}",
+        needed_for="the speed of a CPU with matrix units (AMX)",
+        mend="docs/performance.md tells what they need; XLA does their work without them",
     )
 
 

@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = (
-    *(".css", ".csv", ".gin", ".html", ".js", ".json", ".svg", ".yaml"),
+    *(".cc", ".css", ".csv", ".gin", ".h", ".html", ".js", ".json", ".svg", ".yaml"),
     *(".sbatch", ".sh"),
 )
 MARK = "-- doctor ends here --"

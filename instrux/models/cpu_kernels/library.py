@@ -8,8 +8,6 @@ import ctypes
 import functools
 import hashlib
 import os
-import platform
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -20,11 +18,8 @@ import jax
 import jaxlib
 
 from instrux.cache_folder import cache_folder
+from instrux.models.cpu_kernels import machine
 
-SWITCH = "INSTRUX_CPU_KERNELS"
-"""Environment variable: `off` leaves all products to XLA."""
-
-_NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
 _FLAGS = [
     *("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG", "-mfma"),
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
@@ -73,7 +68,9 @@ def load() -> Kernels:
     except (OSError, subprocess.SubprocessError) as error:
         told = getattr(error, "stderr", None) or str(error)
         reason = f"the CPU kernels could not be compiled: {told.strip().splitlines()[0]}"
-        warnings.warn(f"{reason}; products are left to XLA ({SWITCH}=off says so)", stacklevel=2)
+        warnings.warn(
+            f"{reason}; products are left to XLA ({machine.SWITCH}=off does not try)", stacklevel=2
+        )
         return Kernels(False, reason)
     if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) != 0:
         return Kernels(False, "the system does not let this process use the CPU's matrix units")
@@ -85,42 +82,16 @@ def load() -> Kernels:
 
 def why_not() -> str | None:
     """Why the kernels are not for this process, or None; compiles nothing."""
-    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
-        return f"{SWITCH} is off"
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return "they are for x86-64 Linux"
-    missing = sorted(_NEEDED - _processor_flags())
-    if missing:
-        return f"this CPU has no {missing[0]}"
-    if compiler() is None:
-        return "no C++ compiler was found (g++ 11 or later, or clang++; CXX names another)"
-    if jax.default_backend() != "cpu" or jax.device_count() != 1:
+    missing = machine.lacks()
+    if missing is None and (jax.default_backend() != "cpu" or jax.device_count() != 1):
         return "they serve a single CPU device"
-    return None
-
-
-def compiler() -> str | None:
-    """The C++ compiler: `CXX`, else the first of g++, clang++ and c++ that is there."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        found = shutil.which(name) if name else None
-        if found:
-            return found
-    return None
-
-
-def _processor_flags() -> set[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    return set(next(lines, "").partition(":")[2].split())
+    return missing
 
 
 def _compiled() -> Path:
     """The compiled library's path; compiles it if it is not there."""
     sources = sorted(Path(__file__).parent.glob("*.cc"))
-    command = [str(compiler()), *_FLAGS, "-isystem", jax.ffi.include_dir()]
+    command = [str(machine.compiler()), *_FLAGS, "-isystem", jax.ffi.include_dir()]
     version = subprocess.run(
         [command[0], "--version"], capture_output=True, text=True, check=True
     ).stdout

@@ -54,6 +54,14 @@ def test_a_product_of_any_shape_is_that_of_float64(sizes, turned):
     assert (error <= largest * 2.0**-21).all()
 
 
+@pytest.mark.parametrize("rows", [1, 7, 8, 21])
+def test_few_rows_by_a_matrix_as_it_lies(rows):
+    # Columns of several tasks and a part of a vector; depth no multiple of what is read together.
+    left, right = _drawn(11, rows, 530), _drawn(12, 530, 1100)
+    exact = left.astype(np.float64) @ right.astype(np.float64)
+    np.testing.assert_allclose(_product(left, right), exact, atol=2e-6 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False)])
 def test_long_sums_and_many_columns_go_in_blocks(turned):
     # Deeper than a block of depth, more columns than a task's sums, more rows than a task.
@@ -177,6 +185,20 @@ def test_a_query_that_sees_nothing_gets_the_mean_of_the_values():
     np.testing.assert_allclose(output[0, 5], arrays[2][0].mean(axis=0), atol=1e-6)
     by_queries, _, _, by_bias = gradients
     assert not np.asarray(by_queries[0, 5]).any() and not np.asarray(by_bias[0, :, 5]).any()
+
+
+# The second of no multiple of a vector, and with several queries a row.
+@pytest.mark.parametrize("shape", [(3, 1, 6, 64, 96, 128), (2, 3, 5, 24, 37, 50)])
+def test_a_step_attends_to_the_inputs_as_with_keys_and_values(shape):
+    batch, count, heads, width, length, embed = shape
+    queries, encoded = _drawn(1, batch, count, heads, width), _drawn(2, batch, length, embed)
+    key, value = _drawn(3, heads, width, embed) * 0.1, _drawn(4, heads, embed, width)
+    mask = np.random.default_rng(5).random((batch, 1, 1, length)) < 0.7
+    keys = np.einsum("ble,hde->blhd", encoded, key)
+    values = np.einsum("ble,hed->blhd", encoded, value)
+    expected = _plain(queries, keys, values, None, mask)
+    made = jax.jit(calls.inputs_step)(queries, key, value, encoded, mask)
+    np.testing.assert_allclose(made, expected, atol=5e-6 * np.abs(expected).max())
 
 
 def test_the_same_call_gives_the_same_bits():

@@ -8,21 +8,21 @@ import pytest
 
 from instrux.errors import InputError
 from instrux.models import attention
-from instrux.models.cpu_kernels import library
+from instrux.models.cpu_kernels import library, machine
 
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """`library.load` as in a new process, on a CPU that has all that is needed, with no cache."""
     monkeypatch.setenv("INSTRUX_CACHE", str(tmp_path))
-    monkeypatch.setattr(library, "_processor_flags", lambda: set(library._NEEDED))
-    monkeypatch.delenv(library.SWITCH, raising=False)
+    monkeypatch.setattr(machine, "processor_features", lambda: set(machine.NEEDED))
+    monkeypatch.delenv(machine.SWITCH, raising=False)
     monkeypatch.setattr(library, "load", library.load.__wrapped__)
     return tmp_path
 
 
 def test_the_switch_leaves_products_to_xla(fresh, monkeypatch):
-    monkeypatch.setenv(library.SWITCH, "off")
+    monkeypatch.setenv(machine.SWITCH, "off")
     assert library.load() == library.Kernels(False, "INSTRUX_CPU_KERNELS is off")
     assert not library.available()
     chosen = attention.choose(
@@ -32,12 +32,12 @@ def test_the_switch_leaves_products_to_xla(fresh, monkeypatch):
 
 
 def test_a_cpu_without_matrix_units_is_named(fresh, monkeypatch):
-    monkeypatch.setattr(library, "_processor_flags", lambda: library._NEEDED - {"amx_bf16"})
+    monkeypatch.setattr(machine, "processor_features", lambda: machine.NEEDED - {"amx_bf16"})
     assert library.load() == library.Kernels(False, "this CPU has no amx_bf16")
 
 
 def test_attention_that_is_asked_for_and_cannot_be_had_is_an_error(fresh, monkeypatch):
-    monkeypatch.setenv(library.SWITCH, "off")
+    monkeypatch.setenv(machine.SWITCH, "off")
     rows = jnp.ones((1, 4, 1, 8))
     with pytest.raises(InputError, match=r'attention = "amx": INSTRUX_CPU_KERNELS is off'):
         attention.attend(rows, rows, rows, bias=None, mask=None, implementation="amx")
