@@ -11,7 +11,7 @@ factored over `embed` (row) and the other axis (column) whatever its size; scale
 relative-position tables are not factored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,11 +20,14 @@ import numpy as np
 import optax
 
 from instrux.errors import InputError
+from instrux.models.cpu_kernels import calls, library
 
 STACKED_AXES = frozenset({"layers"})
 ROW_AXES = frozenset({"embed"})
 COLUMN_AXES = frozenset({"vocab", "mlp", "heads", "kv", "joined_kv"})
 
+# Numbers in an array from which its passes through memory cost more than a call.
+_LARGE = 2**16
 _UNUSED = (1,)  # shape of a moment that a parameter does not need; some stores refuse empty arrays
 
 
@@ -151,14 +154,13 @@ def adafactor(
     ) -> _Leaf:
         v_row, v_col, v, m = moments
         gradient, param = gradient.astype(jnp.float32), param.astype(jnp.float32)
-        direction, (v_row, v_col, v) = _normalised(
+        direction, (v_row, v_col, v), of_direction = _normalised(
             gradient, how, decay, epsilon1, (v_row, v_col, v)
         )
         if clipping_threshold is not None:
-            excess = _root_mean_square(direction, how.averaged) / clipping_threshold
-            direction = direction / jnp.maximum(1.0, excess)
+            direction = direction / jnp.maximum(1.0, of_direction() / clipping_threshold)
         if multiply_by_parameter_scale:
-            rate = rate * jnp.maximum(_root_mean_square(param, how.averaged), epsilon2)
+            rate = rate * jnp.maximum(_root_mean_square(param, how), epsilon2)
         update = -rate * direction
         if m is not None and momentum is not None:
             update = m = momentum * m + (1.0 - momentum) * update
@@ -203,8 +205,38 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _root_mean_square(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    return jnp.sqrt(jnp.mean(jnp.square(array), axis=axes, keepdims=True))
+def _root_mean_square(array: jax.Array, how: Factoring) -> jax.Array:
+    if _in_one_pass(array, how):
+        total = jnp.sum(calls.squares(array)[0], axis=-1)
+        return _mean_root(total, array)
+    return jnp.sqrt(jnp.mean(jnp.square(array), axis=how.averaged, keepdims=True))
+
+
+def _mean_root(total: jax.Array, array: jax.Array) -> jax.Array:
+    """The root of a sum of squares over the last two axes, divided by their size; those axes are 1."""
+    return jnp.sqrt(total / (array.shape[-2] * array.shape[-1]))[..., None, None]
+
+
+def _in_one_pass(array: jax.Array, how: Factoring) -> bool:
+    """Whether the CPU kernels read the array: XLA's CPU compiler writes its squares to memory first."""
+    last = (array.ndim - 2, array.ndim - 1)
+    matrices = how.averaged == last and {how.row, how.column} == set(last)
+    return matrices and array.size >= _LARGE and library.available()
+
+
+def _mean_squares(
+    gradient: jax.Array, how: Factoring, epsilon1: float
+) -> tuple[jax.Array, jax.Array]:
+    """Means over the column axis and over the row axis of the squares, `epsilon1` added to each."""
+    if not _in_one_pass(gradient, how):
+        squared = jnp.square(gradient) + epsilon1
+        return jnp.mean(squared, axis=how.column), jnp.mean(squared, axis=how.row)
+    over_last, over_first = calls.squares(gradient)
+    over_last, over_first = (
+        over_last / gradient.shape[-1] + epsilon1,
+        over_first / gradient.shape[-2] + epsilon1,
+    )
+    return (over_last, over_first) if how.column == gradient.ndim - 1 else (over_first, over_last)
 
 
 def _normalised(
@@ -213,18 +245,33 @@ def _normalised(
     decay: jax.Array,
     epsilon1: float,
     moments: tuple[jax.Array, jax.Array, jax.Array],
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Divides a gradient by the root of its second moment (algorithm 4), and gives the new moments."""
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array], Callable[[], jax.Array]]:
+    """Divides a gradient by the root of its second moment (algorithm 4).
+
+    Returns:
+        The quotient, the new moments, and a function that gives the quotient's root mean square.
+    """
     v_row, v_col, v = moments
-    squared = jnp.square(gradient) + epsilon1
     if how.row is None or how.column is None:
-        v = decay * v + (1.0 - decay) * squared
-        return gradient * jax.lax.rsqrt(v), (v_row, v_col, v)
-    v_row = decay * v_row + (1.0 - decay) * jnp.mean(squared, axis=how.column)
-    v_col = decay * v_col + (1.0 - decay) * jnp.mean(squared, axis=how.row)
+        v = decay * v + (1.0 - decay) * (jnp.square(gradient) + epsilon1)
+        direction = gradient * jax.lax.rsqrt(v)
+        return direction, (v_row, v_col, v), lambda: _root_mean_square(direction, how)
+    mean_row, mean_col = _mean_squares(gradient, how, epsilon1)
+    v_row = decay * v_row + (1.0 - decay) * mean_row
+    v_col = decay * v_col + (1.0 - decay) * mean_col
     row = jnp.expand_dims(v_row, how.column)
     column = jnp.expand_dims(v_col, how.row)
     # The outer product of both means over their common total; divided first, so that a product of
     # two tiny means cannot underflow.
-    row = row / jnp.mean(row, axis=how.row, keepdims=True)
-    return gradient * jax.lax.rsqrt(row) * jax.lax.rsqrt(column), (v_row, v_col, v)
+    row = jax.lax.rsqrt(row / jnp.mean(row, axis=how.row, keepdims=True))
+    column = jax.lax.rsqrt(column)
+    direction = gradient * row * column
+
+    def of_direction() -> jax.Array:
+        if not _in_one_pass(gradient, how):
+            return _root_mean_square(direction, how)
+        of_rows = how.column == gradient.ndim - 1
+        factors = (row, column) if of_rows else (column, row)
+        return _mean_root(calls.scaled_squares(gradient, factors[0], factors[1]), gradient)
+
+    return direction, (v_row, v_col, v), of_direction

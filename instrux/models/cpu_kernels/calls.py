@@ -95,6 +95,42 @@ def inputs_step(
     return call(queries, key, value, encoded, mask)
 
 
+def squares(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of squares over the last axis and over the one before, in one pass.
+
+    Args:
+        x: float32 `[..., rows, columns]`.
+
+    Returns:
+        float32 `[..., rows]` and `[..., columns]`.
+    """
+    *leading, rows, columns = x.shape
+    x = x.reshape(-1, rows, columns)
+    shapes = [jax.ShapeDtypeStruct((len(x), length), jnp.float32) for length in (rows, columns)]
+    call = jax.ffi.ffi_call("instrux_squares", shapes, vmap_method="sequential")
+    by_row, by_column = call(x)
+    return by_row.reshape(*leading, rows), by_column.reshape(*leading, columns)
+
+
+def scaled_squares(x: jax.Array, row_factors: jax.Array, column_factors: jax.Array) -> jax.Array:
+    """Sums of the squares of matrices whose rows and columns are scaled, without making them.
+
+    Args:
+        x: float32 `[..., rows, columns]`.
+        row_factors: float32 `[..., rows]`.
+        column_factors: float32 `[..., columns]`.
+
+    Returns:
+        float32 `[...]`.
+    """
+    *leading, rows, columns = x.shape
+    x = x.reshape(-1, rows, columns)
+    shape = jax.ShapeDtypeStruct((len(x), rows), jnp.float32)
+    call = jax.ffi.ffi_call("instrux_scaled_squares", shape, vmap_method="sequential")
+    by_row = call(x, row_factors.reshape(-1, rows), column_factors.reshape(-1, columns))
+    return jnp.sum(by_row, axis=1).reshape(leading)
+
+
 def _attention_forward(queries, keys, values, bias, mask):
     batch, length, heads, _ = queries.shape
     shapes = (

@@ -30,6 +30,8 @@ _TARGETS = {
     "instrux_attention": "InstruxAttention",
     "instrux_attention_gradient": "InstruxAttentionGradient",
     "instrux_inputs_step": "InstruxInputsStep",
+    "instrux_squares": "InstruxSquares",
+    "instrux_scaled_squares": "InstruxScaledSquares",
 }
 # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux lets a process use tiles on request.
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18

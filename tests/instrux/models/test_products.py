@@ -68,7 +68,9 @@ def test_remat_of_dots_keeps_the_products_of_the_kernels():
             layer = _rematerialize(lambda x: jnp.sin(products.product(jnp.cos(x), kernel)), policy)
             return jnp.sum(layer(x))
 
-        return jax.jit(jax.value_and_grad(total)).lower(x, kernel).as_text().count("@instrux_product")
+        return (
+            jax.jit(jax.value_and_grad(total)).lower(x, kernel).as_text().count("@instrux_product")
+        )
 
     # Forward and the gradient by x; `full` makes the product once more.
     assert (calls_of("none"), calls_of("dots"), calls_of("full")) == (2, 2, 3)

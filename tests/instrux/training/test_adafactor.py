@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from instrux.errors import InputError
+from instrux.models.cpu_kernels import library
 from instrux.training.adafactor import adafactor, factoring
 
 EPSILON1, EPSILON2 = 1e-30, 1e-3
@@ -237,3 +238,35 @@ def test_three_steps_are_those_that_t5x_made(name, settings):
         np.testing.assert_allclose(
             np.ravel(params[of]), recorded[of], rtol=1e-5, atol=1e-6, err_msg=of
         )
+
+
+@pytest.mark.skipif(library.why_not() is not None, reason=str(library.why_not()))
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        (("vocab", "embed"), (600, 128)),
+        (("layers", "embed", "mlp"), (3, 130, 210)),
+        (("layers", "mlp", "embed"), (2, 210, 200)),
+    ],
+)
+def test_large_matrices_are_read_by_the_kernels_to_the_paper_s_result(axes, shape):
+    random = np.random.default_rng(0)
+    param = random.normal(size=shape)
+    gradients = [random.normal(size=shape) * scale for scale in (1.0, 3.0, 1e-3)]
+    optimizer = adafactor(1e-2, {"w": axes})
+    lowered = jax.jit(optimizer.update).lower(
+        {"w": jnp.zeros(shape)}, optimizer.init({"w": jnp.zeros(shape)}), {"w": jnp.zeros(shape)}
+    )
+    assert "instrux_scaled_squares" in lowered.as_text()
+    seen, _ = run(
+        as_float32({"w": param}), {"w": axes}, as_float32([{"w": each} for each in gradients])
+    )
+    got = seen[-1]["w"]
+    layers = param if len(shape) == 3 else param[None]
+    for layer, expected in enumerate(layers):
+        moment = PaperMatrix(expected.shape)
+        for time, gradient in enumerate(gradients, start=1):
+            of_layer = gradient[layer] if len(shape) == 3 else gradient
+            expected = paper_step(moment, expected, of_layer, time=time)
+        ours = got[layer] if len(shape) == 3 else got
+        np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=2e-6)
