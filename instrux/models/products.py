@@ -9,7 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 from instrux.models.cpu_kernels import calls, library
 
 SAVED = "product"
-"""Name of what `remat = "dots"` keeps of products that XLA does not make."""
+"""Name of the products that XLA does not make, for `remat = "dots"` to keep."""
 
 # Fewer multiplications than this, or fewer rows, are not worth laying the kernel out in tiles.
 _SMALLEST = 2**18
@@ -35,8 +35,11 @@ def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _product_forward(x, kernel):
     mapped = map_rows(x, kernel, x.dtype)
-    # Only inside of what remat computes anew does the name mean anything.
-    return checkpoint_name(mapped, SAVED), (x, kernel)
+    if _served(
+        x, *kernel.shape, few=True
+    ):  # XLA's own products are known to `remat` without a name
+        mapped = checkpoint_name(mapped, SAVED)
+    return mapped, (x, kernel)
 
 
 def _product_backward(residuals, cotangent):

@@ -24,6 +24,12 @@ ffi::Error ShapeOf(const Array& queries, const Array& keys, const Array& values,
   if (q.size() != 4 || k.size() != 4 || !SameShape(keys, values) || q[0] != k[0] || q[2] != k[2] ||
       q[3] != k[3])
     return ffi::Error::InvalidArgument("queries, keys and values do not fit");
+  const auto type = queries.element_type();
+  if ((type != ffi::F32 && type != ffi::BF16) || keys.element_type() != type ||
+      values.element_type() != type)
+    return ffi::Error::InvalidArgument("attention is of float32 or bfloat16, the same for all");
+  if (bias.element_type() != ffi::F32 || mask.element_type() != ffi::PRED)
+    return ffi::Error::InvalidArgument("the bias must be float32 and the mask bool");
   *shape = {q[0], q[2], q[3], q[1], k[1]};
   *extra = {nullptr, nullptr, 0, 0};
   if (bias.element_count() > 0) {

@@ -339,7 +339,7 @@ void AttendBackward(Pool& pool, const AttentionShape& s, const Heads& queries, c
     return;
   }
   // Rows of a group add to one gradient by the bias, in order; groups have one each.
-  const int64_t groups = std::clamp<int64_t>(CeilDiv(2 * pool.num_threads(), s.heads), 1, s.batch);
+  const int64_t groups = std::clamp<int64_t>(CeilDiv(2 * Threads(pool), s.heads), 1, s.batch);
   const int64_t size = s.queries * s.keys, group_rows = CeilDiv(s.batch, groups);
   Scratch partial(std::max<int64_t>(1, groups - 1) * s.heads * size * 4);
   const auto of_group = [&](int64_t group, int64_t head) {

@@ -22,13 +22,13 @@ constexpr int64_t kColumnsAtOnce = 1024;  // So far along each line before the n
 template <int kCount>
 void FewRowsStrip(const float* left, int64_t left_stride, const float* right, float* result,
                   int64_t depth, int64_t stride, __mmask16 low, __mmask16 high, bool add) {
-  // The same place of the next lines: what is read lies in pieces, which no cache foresees.
   __m512 sums[kCount][2];
   for (int i = 0; i < kCount; ++i) {
     sums[i][0] = add ? _mm512_maskz_loadu_ps(low, result + i * stride) : _mm512_setzero_ps();
     sums[i][1] = add ? _mm512_maskz_loadu_ps(high, result + i * stride + 16) : _mm512_setzero_ps();
   }
   for (int64_t k = 0; k < depth; ++k) {
+    // The same place of the next lines: pieces of lines are a pattern that no cache foresees.
     const char* ahead = reinterpret_cast<const char*>(right + (k + kDepthAtOnce) * stride);
     _mm_prefetch(ahead, _MM_HINT_T1);
     _mm_prefetch(ahead + 64, _MM_HINT_T1);
@@ -77,7 +77,7 @@ inline void FewRowsBlocks(int64_t rows, const float* left, const float* right, f
 template <typename Pool>
 void FewRows(Pool& pool, const float* left, const float* right, float* result, int64_t rows,
              int64_t depth, int64_t columns) {
-  const int64_t wanted = CeilDiv(columns, 2 * pool.num_threads());
+  const int64_t wanted = CeilDiv(columns, 2 * Threads(pool));
   const int64_t step = std::clamp<int64_t>(CeilDiv(wanted, 32) * 32, 64, kColumnsAtOnce);
   ParallelFor(pool, CeilDiv(columns, step), [&](int64_t task) {
     const int64_t column = task * step;

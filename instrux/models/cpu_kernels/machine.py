@@ -24,7 +24,7 @@ def lacks() -> str | None:
     if missing:
         return f"this CPU has no {missing[0]}"
     if compiler() is None:
-        return "no C++ compiler was found (g++ 11 or later, or clang++; CXX names another)"
+        return "no C++ compiler was found (g++, clang++ or c++; CXX names another)"
     return None
 
 

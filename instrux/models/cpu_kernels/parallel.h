@@ -15,6 +15,12 @@
 
 namespace instrux {
 
+// Threads that may share work, this one included.
+template <typename Pool>
+int64_t Threads(Pool& pool) {
+  return std::max<int64_t>(1, pool.num_threads());
+}
+
 // Calls `function(i)` for every i below `count`, on this thread and those of the pool that are
 // free. A thread that comes too late finds nothing left, so a busy pool cannot hold this up.
 template <typename Pool>
@@ -25,7 +31,7 @@ void ParallelFor(Pool& pool, int64_t count, const std::function<void(int64_t)>& 
     std::mutex mutex;
     std::condition_variable all_done;
   };
-  const int64_t helpers = std::min<int64_t>(pool.num_threads(), count) - 1;
+  const int64_t helpers = std::min(Threads(pool), count) - 1;
   if (helpers <= 0) {
     for (int64_t i = 0; i < count; ++i) function(i);
     return;

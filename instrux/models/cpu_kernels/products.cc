@@ -12,12 +12,18 @@ namespace ffi = xla::ffi;
 
 bool IsBfloat16(const ffi::AnyBuffer& buffer) { return buffer.element_type() == ffi::BF16; }
 
+bool IsTaken(const ffi::AnyBuffer& buffer) {
+  return buffer.element_type() == ffi::F32 || IsBfloat16(buffer);
+}
+
 ffi::Error Products(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer right,
                     ffi::Result<ffi::AnyBuffer> result, bool left_turned, bool right_turned,
                     int64_t splits) {
   const auto a = left.dimensions(), b = right.dimensions(), c = result->dimensions();
   if (a.size() != 2 || b.size() != 2 || c.size() != 2)
     return ffi::Error::InvalidArgument("the operands of a product must be matrices");
+  if (!IsTaken(left) || !IsTaken(right) || !IsTaken(*result))
+    return ffi::Error::InvalidArgument("products are of float32 and bfloat16");
   Problem p;
   p.rows = left_turned ? a[1] : a[0];
   p.depth = left_turned ? a[0] : a[1];

@@ -60,7 +60,7 @@ void Product(Pool& pool, const Problem& p) {
 
   for (int64_t first = 0; first < column_pairs; first += chunk_pairs) {
     const int64_t pairs = std::min(chunk_pairs, column_pairs - first);
-    const int64_t pack_step = CeilDiv(pairs, 4 * pool.num_threads());
+    const int64_t pack_step = CeilDiv(pairs, 4 * Threads(pool));
     ParallelFor(pool, CeilDiv(pairs, pack_step), [&](int64_t task) {
       const int64_t begin = task * pack_step, end = std::min(pairs, begin + pack_step);
       // Depth outermost, as a tile reads 16 numbers of each of 32 lines.
@@ -72,7 +72,7 @@ void Product(Pool& pool, const Problem& p) {
                               right + (pair * depth_tiles + k) * kGroup + half * kGroup / 2);
     });
 
-    const int64_t wanted = CeilDiv(4 * pool.num_threads(), left_blocks);
+    const int64_t wanted = CeilDiv(4 * Threads(pool), left_blocks);
     const int64_t largest = one_pass ? pairs : kSumColumns / 32;
     const int64_t pair_step = std::clamp<int64_t>(CeilDiv(pairs, wanted), 1, largest);
     const int64_t column_blocks = CeilDiv(pairs, pair_step);

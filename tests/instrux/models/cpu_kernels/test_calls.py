@@ -215,3 +215,13 @@ def test_shapes_that_do_not_fit_are_refused():
         calls.matrix_product(
             jnp.ones((32, 40)), jnp.ones((41, 32)), parts=3, dtype=jnp.float32
         ).block_until_ready()
+
+
+def test_dtypes_that_are_not_known_are_refused():
+    with pytest.raises(Exception, match="products are of float32 and bfloat16"):
+        calls.matrix_product(
+            jnp.ones((32, 40)), jnp.ones((40, 32), jnp.int32), parts=3, dtype=jnp.float32
+        ).block_until_ready()
+    arrays, bias, _ = _attention_inputs((1, 2, 33, 40, 16), "none", "float32")
+    with pytest.raises(Exception, match="the same for all"):
+        calls.attention(arrays[0], arrays[1].astype(jnp.bfloat16), arrays[2], bias, None)
