@@ -126,7 +126,7 @@ def test_eight_devices_train_save_and_resume_adapters_as_one(data_dir, tmp_path)
     about = RunDescription.of(base, tiny_run.VOCABULARY, inputs_length=16, targets_length=8)
     save_run(tmp_path / "base", about, model_of(base).init(jax.random.key(3)), step=0)
     script = Path(__file__).with_name("adapters_on_eight_devices.py")
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     folders = [str(folder) for folder in (tmp_path / "split", data_dir, tmp_path / "base")]
     done = subprocess.run(
         [sys.executable, str(script), *folders],

@@ -87,7 +87,7 @@ def test_one_process_reads_every_row():
 @pytest.mark.slow
 def test_every_axis_gives_the_numbers_of_one_device():
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     }
     done = subprocess.run(
         [sys.executable, str(ON_EIGHT_DEVICES)],
