@@ -21,6 +21,14 @@ for _name in ("INSTRUX_MIRROR", "INSTRUX_VOCABULARY"):
     os.environ.pop(_name, None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_mirror_or_vocabulary_stays():
+    """Takes back what a command with `--mirror`, run in this process, leaves in the environment."""
+    yield
+    for name in ("INSTRUX_MIRROR", "INSTRUX_VOCABULARY"):
+        os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first, so that no worker begins with one when all others have ended.
 
