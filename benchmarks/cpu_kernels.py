@@ -62,7 +62,8 @@ def race_products(repetitions: int) -> None:
             for each, turn in zip((left, right), turned, strict=True)
         ]
         dimensions = ((0 if turned[0] else 1,), (1 if turned[1] else 0,)), ((), ())
-        for dtype in ("float32", "bfloat16"):
+        # Few rows in bfloat16 are left to XLA, which reads half as much.
+        for dtype in ("float32", "bfloat16") if rows >= 32 else ("float32",):
             ours, xla = product_functions(turned, dimensions, dtype)
             operands = [each.astype(dtype) for each in given]
             errors = [
