@@ -7,7 +7,8 @@ tokens took 37 CPU-milliseconds with keys and values; without them 13 for 16 que
 32, and 49 for 64, as many as a head is wide.
 
 Cached decoding gains by what it reads as well: a step reads the keys and values of every layer (100 MB
-at that size), or the one encoder output that all layers share (8 MB, and as many transposed).
+at that size), or the one encoder output that all layers share (8 MB, and where
+XLA makes the products as many transposed).
 """
 
 from typing import NamedTuple
@@ -92,34 +93,42 @@ def step_kernels(attention: Attention) -> StepKernels:
     return StepKernels(key.transpose(1, 2, 0), value.transpose(1, 0, 2))
 
 
-def step_is_one_kernel(dtype: jax.typing.DTypeLike) -> bool:
-    """Whether `attend_step` is one call of the CPU kernels, which read the output as it lies."""
-    return dtype == jnp.float32 and library.available()
+class StepInputs(NamedTuple):
+    """The encoder's output as `attend_step` reads it.
+
+    Attributes:
+        encoded: `[batch, length, embed]`.
+        transposed: the same as `[batch, embed, length]`, laid out so in memory; None where a step is
+            one call of the CPU kernels, which read the output as it lies.
+    """
+
+    encoded: jax.Array
+    transposed: jax.Array | None
+
+
+def step_inputs(encoded: jax.Array) -> StepInputs:
+    """Lays the encoder's output `[batch, length, embed]` out for `attend_step`, once for all steps."""
+    one_call = encoded.dtype == jnp.float32 and library.available()
+    return StepInputs(encoded, None if one_call else encoded.swapaxes(1, 2))
 
 
 def attend_step(
-    queries: jax.Array,
-    kernels: StepKernels,
-    encoded: jax.Array,
-    transposed: jax.Array | None,
-    mask: jax.Array,
+    queries: jax.Array, kernels: StepKernels, inputs: StepInputs, mask: jax.Array
 ) -> jax.Array:
     """Attends with a step's few queries, as `attend` does, by products that a CPU does at their best.
 
     Args:
         queries: `[batch, queries, heads, kv]`.
         kernels: the layer's, by `step_kernels`.
-        encoded: `[batch, length, embed]`.
-        transposed: the same as `[batch, embed, length]`, laid out so in memory; None where
-            `step_is_one_kernel`.
+        inputs: by `step_inputs`.
         mask: bool `[batch, 1, 1, length]`, True where a query sees a position.
 
     Returns:
         `[batch, queries, heads, kv]`, not projected.
     """
-    if step_is_one_kernel(queries.dtype):
+    encoded, transposed = inputs
+    if transposed is None:
         return calls.inputs_step(queries, kernels.key, kernels.value, encoded, mask)
-    assert transposed is not None
     batch, count, heads, _ = queries.shape
     dtype = queries.dtype
     by_head = queries.transpose(2, 0, 1, 3).reshape(heads, batch * count, -1)

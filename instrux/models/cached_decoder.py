@@ -70,10 +70,9 @@ class CachedDecoder:
     def _prepare(self, encoded: jax.Array) -> None:
         """What each layer's attention to the inputs reads at every step."""
         layers = [layer.encoder_decoder_attention for layer in self._layers]
-        self._inputs: tuple[jax.Array | None, ...] = ()
+        self._inputs: absorbed_attention.StepInputs | None = None
         if self._absorbed:
-            one_kernel = absorbed_attention.step_is_one_kernel(encoded.dtype)
-            self._inputs = (encoded, None if one_kernel else encoded.swapaxes(1, 2))
+            self._inputs = absorbed_attention.step_inputs(encoded)
             self._encoded = [absorbed_attention.step_kernels(layer) for layer in layers]
         else:
             self._encoded = [
@@ -122,10 +121,9 @@ class CachedDecoder:
         queries = layer.cross_queries(x)
         queries = queries.reshape(self._batch, self._copies, *queries.shape[2:])
         if isinstance(encoded, absorbed_attention.StepKernels):
-            inputs, transposed = self._inputs
-            assert inputs is not None
+            assert self._inputs is not None
             attended = absorbed_attention.attend_step(
-                queries, encoded, inputs, transposed, self._cross_mask
+                queries, encoded, self._inputs, self._cross_mask
             )
         else:
             keys, values = encoded

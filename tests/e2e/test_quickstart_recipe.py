@@ -1,6 +1,5 @@
 """The quickstart as its pages have it, cut down, from raw rows to the report and what comes after."""
 
-import os
 import re
 import shutil
 
@@ -26,8 +25,7 @@ def made(tmp_path_factory, one_process):
     """The folder in which the quickstart was run, and what it wrote."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        flags = os.environ["XLA_FLAGS"].replace("--xla_cpu_use_fusion_emitters=false", "")
-        patch.setenv("XLA_FLAGS", flags)
+        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # and no older emitters
         ended = one_process(*words("quickstart"), *SMALL, folder=folder)
     assert ended.returncode == 0, ended.stderr
     return folder, ended

@@ -31,6 +31,10 @@ struct BiasAndMask {
   const float* bias;  // [1, heads, queries, keys], or null.
   const uint8_t* mask;  // [batch or 1, 1, queries or 1, keys], or null.
   int64_t mask_batch, mask_query;
+
+  const uint8_t* MaskOf(int64_t row, int64_t query) const {
+    return mask ? mask + row * mask_batch + query * mask_query : nullptr;
+  }
 };
 
 inline __m512 Exp(__m512 x) {
@@ -53,29 +57,29 @@ inline Operand LinesOf(const Heads& array, const AttentionShape& shape, int64_t 
 }
 
 // Tiles of a whole operand: pairs of outer tiles, each with all its depth.
-template <int kSplits>
+template <int kParts>
 void Pack(const Operand& operand, bool left, int64_t outer, int64_t outer_end, int64_t depth,
           int64_t depth_end, uint16_t* tiles) {
-  constexpr int64_t kGroup = kSplits * kTile;
+  constexpr int64_t kGroup = kParts * kTile;
   const int64_t pairs = CeilDiv(outer_end - outer, 2 * kRows);
   const int64_t depths = CeilDiv(depth_end - depth, kDepth);
   for (int64_t pair = 0; pair < pairs; ++pair)
     for (int64_t k = 0; k < depths; ++k)
       for (int64_t half = 0; half < 2; ++half)
-        PackTile<kSplits>(operand, left, outer + (2 * pair + half) * kRows, depth + k * kDepth,
+        PackTile<kParts>(operand, left, outer + (2 * pair + half) * kRows, depth + k * kDepth,
                           outer_end, depth_end,
                           tiles + ((pair * depths + k) * 2 + half) * kGroup);
 }
 
-template <int kSplits>
+template <int kParts>
 int64_t PackedBytes(int64_t outer, int64_t depth) {
-  return CeilDiv(outer, 2 * kRows) * CeilDiv(depth, kDepth) * 2 * kSplits * kTile * 2;
+  return CeilDiv(outer, 2 * kRows) * CeilDiv(depth, kDepth) * 2 * kParts * kTile * 2;
 }
 
-template <int kSplits>
+template <int kParts>
 void MultiplyPacked(const uint16_t* left, const uint16_t* right, int64_t row_pairs,
                     int64_t column_pairs, int64_t depths, bool add, float* sums, int64_t stride) {
-  constexpr int64_t kGroup = 2 * kSplits * kTile;
+  constexpr int64_t kGroup = 2 * kParts * kTile;
   for (int64_t column = 0; column < column_pairs; ++column)
     for (int64_t row = 0; row < row_pairs; ++row) {
       float* block = sums + row * 32 * stride + column * 32;
@@ -83,7 +87,7 @@ void MultiplyPacked(const uint16_t* left, const uint16_t* right, int64_t row_pai
         LoadAccumulators(block, stride);
       else
         ZeroAccumulators();
-      Multiply<kSplits>(left + row * depths * kGroup, right + column * depths * kGroup, depths,
+      Multiply<kParts>(left + row * depths * kGroup, right + column * depths * kGroup, depths,
                         nullptr, 0);
       StoreAccumulators(block, stride);
     }
@@ -96,8 +100,7 @@ inline void AddBias(float* line, const AttentionShape& shape, const BiasAndMask&
                     int64_t row, int64_t head, int64_t query, int64_t padded) {
   const float* bias =
       extra.bias ? extra.bias + (head * shape.queries + query) * shape.keys : nullptr;
-  const uint8_t* mask =
-      extra.mask ? extra.mask + row * extra.mask_batch + query * extra.mask_query : nullptr;
+  const uint8_t* mask = extra.MaskOf(row, query);
   for (int64_t j = 0; j < padded; j += 16) {
     const __mmask16 within = FirstOf16(shape.keys - j);
     __m512 x = _mm512_load_ps(line + j);
@@ -156,7 +159,7 @@ inline int64_t QueryBlock(const AttentionShape& shape) {
 }
 
 // `softmax` is [batch, heads, queries, 2]: the highest logit, and the sum of the exponentials.
-template <int kSplits, typename Pool>
+template <int kParts, typename Pool>
 void Attend(Pool& pool, const AttentionShape& s, const Heads& queries, const Heads& keys,
             const Heads& values, const BiasAndMask& extra, const Heads& output, float* softmax) {
   const int64_t padded = Padded(s.keys), width = Padded(s.width);
@@ -165,24 +168,24 @@ void Attend(Pool& pool, const AttentionShape& s, const Heads& queries, const Hea
   ParallelFor(pool, s.heads * s.batch, [&](int64_t task) {
     const int64_t head = task / s.batch, row = task % s.batch;
     TileScope tiles;
-    Scratch key_tiles(PackedBytes<kSplits>(padded, width));
-    Scratch value_tiles(PackedBytes<kSplits>(width, padded));
-    Scratch query_tiles(PackedBytes<kSplits>(most, width));
-    Scratch weight_tiles(PackedBytes<kSplits>(most, padded));
+    Scratch key_tiles(PackedBytes<kParts>(padded, width));
+    Scratch value_tiles(PackedBytes<kParts>(width, padded));
+    Scratch query_tiles(PackedBytes<kParts>(most, width));
+    Scratch weight_tiles(PackedBytes<kParts>(most, padded));
     Scratch logit_lines(most * padded * 4), sum_lines(most * width * 4);
     float* logits = logit_lines.as<float>();
     float* sums = sum_lines.as<float>();
-    Pack<kSplits>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
+    Pack<kParts>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
                   key_tiles.as<uint16_t>());
-    Pack<kSplits>(LinesOf(values, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
+    Pack<kParts>(LinesOf(values, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
                   value_tiles.as<uint16_t>());
     for (int64_t first = 0; first < s.queries; first += most) {
       const int64_t count = std::min(most, s.queries - first);
       const int64_t pairs = CeilDiv(count, 32);
       float* kept = softmax + ((row * s.heads + head) * s.queries + first) * 2;
-      Pack<kSplits>(LinesOf(queries, s, s.queries, row, head, true), true, first, first + count,
+      Pack<kParts>(LinesOf(queries, s, s.queries, row, head, true), true, first, first + count,
                     0, s.width, query_tiles.as<uint16_t>());
-      MultiplyPacked<kSplits>(query_tiles.as<uint16_t>(), key_tiles.as<uint16_t>(), pairs,
+      MultiplyPacked<kParts>(query_tiles.as<uint16_t>(), key_tiles.as<uint16_t>(), pairs,
                               padded / 32, width / 32, false, logits, padded);
       float factors[2048];
       for (int64_t i = 0; i < count; ++i) {
@@ -193,8 +196,8 @@ void Attend(Pool& pool, const AttentionShape& s, const Heads& queries, const Hea
         factors[i] = 1.0f / kept[2 * i + 1];
       }
       const Operand weights = {logits, false, true, padded};
-      Pack<kSplits>(weights, true, 0, count, 0, padded, weight_tiles.as<uint16_t>());
-      MultiplyPacked<kSplits>(weight_tiles.as<uint16_t>(), value_tiles.as<uint16_t>(), pairs,
+      Pack<kParts>(weights, true, 0, count, 0, padded, weight_tiles.as<uint16_t>());
+      MultiplyPacked<kParts>(weight_tiles.as<uint16_t>(), value_tiles.as<uint16_t>(), pairs,
                               width / 32, padded / 32, false, sums, width);
       WriteLines(sums, width, factors, s, s.queries, row, head, first, count, output);
     }
@@ -253,7 +256,7 @@ inline void LogitGradients(float* logits, float* gradients, float highest, float
 }
 
 // One row and head of the gradients; that by the bias is added to.
-template <int kSplits>
+template <int kParts>
 void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Heads& keys,
                        const Heads& values, const BiasAndMask& extra, const Heads& output,
                        const float* softmax, const Heads& cotangent,
@@ -261,11 +264,11 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
                        int64_t head) {
   const int64_t padded = Padded(s.keys), width = Padded(s.width);
   const int64_t most = QueryBlock(s), columns = padded / 32, widths = width / 32;
-  Scratch key_tiles(PackedBytes<kSplits>(padded, width));
-  Scratch value_tiles(PackedBytes<kSplits>(padded, width));
-  Scratch turned_key_tiles(PackedBytes<kSplits>(width, padded));
-  Scratch query_tiles(PackedBytes<kSplits>(most, width));
-  Scratch line_tiles(PackedBytes<kSplits>(std::max(most, padded), std::max(most, padded)));
+  Scratch key_tiles(PackedBytes<kParts>(padded, width));
+  Scratch value_tiles(PackedBytes<kParts>(padded, width));
+  Scratch turned_key_tiles(PackedBytes<kParts>(width, padded));
+  Scratch query_tiles(PackedBytes<kParts>(most, width));
+  Scratch line_tiles(PackedBytes<kParts>(std::max(most, padded), std::max(most, padded)));
   Scratch logit_lines(most * padded * 4), gradient_lines(most * padded * 4);
   Scratch scaled_lines(most * width * 4), query_sums(most * width * 4);
   Scratch key_sums(padded * width * 4), value_sums(padded * width * 4);
@@ -273,11 +276,11 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
   float *logits = logit_lines.as<float>(), *by_logits = gradient_lines.as<float>();
   float *scaled = scaled_lines.as<float>(), *expected = expected_lines.as<float>();
   auto *small = query_tiles.as<uint16_t>(), *large = line_tiles.as<uint16_t>();
-  Pack<kSplits>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
+  Pack<kParts>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
                 key_tiles.as<uint16_t>());
-  Pack<kSplits>(LinesOf(values, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
+  Pack<kParts>(LinesOf(values, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
                 value_tiles.as<uint16_t>());
-  Pack<kSplits>(LinesOf(keys, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
+  Pack<kParts>(LinesOf(keys, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
                 turned_key_tiles.as<uint16_t>());
   for (int64_t first = 0; first < s.queries; first += most) {
     const int64_t count = std::min(most, s.queries - first);
@@ -286,34 +289,31 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
     ScaleCotangent(cotangent, output, kept, s, row, head, first, count, scaled, width, expected);
 
     const Operand query_lines = LinesOf(queries, s, s.queries, row, head, true);
-    Pack<kSplits>(query_lines, true, first, first + count, 0, s.width, small);
-    MultiplyPacked<kSplits>(small, key_tiles.as<uint16_t>(), pairs, columns, widths, false, logits,
+    Pack<kParts>(query_lines, true, first, first + count, 0, s.width, small);
+    MultiplyPacked<kParts>(small, key_tiles.as<uint16_t>(), pairs, columns, widths, false, logits,
                             padded);
-    Pack<kSplits>({scaled, false, true, width}, true, 0, count, 0, s.width, small);
-    MultiplyPacked<kSplits>(small, value_tiles.as<uint16_t>(), pairs, columns, widths, false,
+    Pack<kParts>({scaled, false, true, width}, true, 0, count, 0, s.width, small);
+    MultiplyPacked<kParts>(small, value_tiles.as<uint16_t>(), pairs, columns, widths, false,
                             by_logits, padded);
     for (int64_t i = 0; i < count; ++i) {
       AddBias(logits + i * padded, s, extra, row, head, first + i, padded);
-      const uint8_t* mask = extra.mask ? extra.mask + row * extra.mask_batch +
-                                             (first + i) * extra.mask_query
-                                       : nullptr;
-      LogitGradients(logits + i * padded, by_logits + i * padded, kept[2 * i], expected[i], mask,
-                     by_bias ? by_bias + (first + i) * s.keys : nullptr, s.keys, padded);
+      LogitGradients(logits + i * padded, by_logits + i * padded, kept[2 * i], expected[i],
+                     extra.MaskOf(row, first + i), by_bias ? by_bias + (first + i) * s.keys : nullptr, s.keys, padded);
     }
 
-    Pack<kSplits>({by_logits, false, true, padded}, true, 0, count, 0, padded, large);
-    MultiplyPacked<kSplits>(large, turned_key_tiles.as<uint16_t>(), pairs, widths, columns, false,
+    Pack<kParts>({by_logits, false, true, padded}, true, 0, count, 0, padded, large);
+    MultiplyPacked<kParts>(large, turned_key_tiles.as<uint16_t>(), pairs, widths, columns, false,
                             query_sums.as<float>(), width);
     WriteLines(query_sums.as<float>(), width, nullptr, s, s.queries, row, head, first, count,
                gradients.queries);
-    Pack<kSplits>(LinesOf(queries, s, s.queries, row, head, false), false, 0, s.width, first,
+    Pack<kParts>(LinesOf(queries, s, s.queries, row, head, false), false, 0, s.width, first,
                   first + count, small);
-    Pack<kSplits>({by_logits, false, false, padded}, true, 0, padded, 0, count, large);
-    MultiplyPacked<kSplits>(large, small, columns, widths, depths, first > 0,
+    Pack<kParts>({by_logits, false, false, padded}, true, 0, padded, 0, count, large);
+    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0,
                             key_sums.as<float>(), width);
-    Pack<kSplits>({scaled, false, false, width}, false, 0, s.width, 0, count, small);
-    Pack<kSplits>({logits, false, false, padded}, true, 0, padded, 0, count, large);
-    MultiplyPacked<kSplits>(large, small, columns, widths, depths, first > 0,
+    Pack<kParts>({scaled, false, false, width}, false, 0, s.width, 0, count, small);
+    Pack<kParts>({logits, false, false, padded}, true, 0, padded, 0, count, large);
+    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0,
                             value_sums.as<float>(), width);
   }
   WriteLines(key_sums.as<float>(), width, nullptr, s, s.keys, row, head, 0, s.keys,
@@ -322,13 +322,13 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
              gradients.values);
 }
 
-template <int kSplits, typename Pool>
+template <int kParts, typename Pool>
 void AttendBackward(Pool& pool, const AttentionShape& s, const Heads& queries, const Heads& keys,
                     const Heads& values, const BiasAndMask& extra, const Heads& output,
                     const float* softmax, const Heads& cotangent,
                     const AttentionGradients& gradients) {
   const auto one = [&](int64_t row, int64_t head, float* by_bias) {
-    AttendBackwardOne<kSplits>(s, queries, keys, values, extra, output, softmax, cotangent,
+    AttendBackwardOne<kParts>(s, queries, keys, values, extra, output, softmax, cotangent,
                                gradients, by_bias, row, head);
   };
   if (gradients.bias == nullptr) {

@@ -48,7 +48,7 @@ def matrix_product(
         right,
         left_turned=left_turned,
         right_turned=right_turned,
-        splits=np.int64(parts),
+        parts=np.int64(parts),
     )
 
 

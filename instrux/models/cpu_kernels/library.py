@@ -68,8 +68,7 @@ def load() -> Kernels:
         path = _compiled()
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        told = getattr(error, "stderr", None) or str(error)
-        reason = f"the CPU kernels could not be compiled: {told.strip().splitlines()[0]}"
+        reason = f"the CPU kernels could not be compiled and loaded: {_told(error)}"
         warnings.warn(
             f"{reason}; products are left to XLA ({machine.SWITCH}=off does not try)", stacklevel=2
         )
@@ -80,6 +79,12 @@ def load() -> Kernels:
         handler = jax.ffi.pycapsule(getattr(library, symbol))
         jax.ffi.register_ffi_target(target, handler, platform="cpu")
     return Kernels(True, str(path))
+
+
+def _told(error: Exception) -> str:
+    """The line that tells what is wrong: a compiler's first with `error` in it, else the first."""
+    lines = [*(getattr(error, "stderr", None) or "").splitlines(), *str(error).splitlines()]
+    return next((line for line in lines if "error" in line), lines[0] if lines else repr(error))
 
 
 def why_not() -> str | None:

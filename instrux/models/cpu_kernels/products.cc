@@ -18,7 +18,7 @@ bool IsTaken(const ffi::AnyBuffer& buffer) {
 
 ffi::Error Products(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer right,
                     ffi::Result<ffi::AnyBuffer> result, bool left_turned, bool right_turned,
-                    int64_t splits) {
+                    int64_t parts) {
   const auto a = left.dimensions(), b = right.dimensions(), c = result->dimensions();
   if (a.size() != 2 || b.size() != 2 || c.size() != 2)
     return ffi::Error::InvalidArgument("the operands of a product must be matrices");
@@ -34,12 +34,12 @@ ffi::Error Products(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer ri
   p.right = {right.untyped_data(), IsBfloat16(right), right_turned, b[1]};
   p.result = {result->untyped_data(), IsBfloat16(*result), c[1]};
   const bool floats = !p.left.is_bfloat16 && !p.right.is_bfloat16 && !p.result.is_bfloat16;
-  if (floats && splits == 3 && !left_turned && !right_turned && p.rows <= kFewRows)
+  if (floats && parts == 3 && !left_turned && !right_turned && p.rows <= kFewRows)
     FewRows(pool, left.typed_data<float>(), right.typed_data<float>(),
             result->typed_data<float>(), p.rows, p.depth, p.columns);
-  else if (splits == 1)
+  else if (parts == 1)
     Product<1>(pool, p);
-  else if (splits == 2)
+  else if (parts == 2)
     Product<2>(pool, p);
   else
     Product<3>(pool, p);
@@ -57,4 +57,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(InstruxProduct, instrux::Products,
                                   .Ret<xla::ffi::AnyBuffer>()
                                   .Attr<bool>("left_turned")
                                   .Attr<bool>("right_turned")
-                                  .Attr<int64_t>("splits"));
+                                  .Attr<int64_t>("parts"));

@@ -44,10 +44,10 @@ struct Problem {
   int64_t rows, columns, depth;
 };
 
-template <int kSplits, typename Pool>
+template <int kParts, typename Pool>
 void Product(Pool& pool, const Problem& p) {
-  constexpr int64_t kGroup = 2 * kSplits * kTile;  // Two tiles with their parts.
-  constexpr int64_t kDepthBlock = (kSplits == 1 ? 1024 : 512) / kDepth;
+  constexpr int64_t kGroup = 2 * kParts * kTile;  // Two tiles with their parts.
+  constexpr int64_t kDepthBlock = (kParts == 1 ? 1024 : 512) / kDepth;
   const int64_t depth_tiles = CeilDiv(p.depth, kDepth);
   const bool one_pass = depth_tiles <= kDepthBlock;
   const int64_t column_pairs = CeilDiv(p.columns, 2 * kRows);
@@ -67,7 +67,7 @@ void Product(Pool& pool, const Problem& p) {
       for (int64_t k = 0; k < depth_tiles; ++k)
         for (int64_t pair = begin; pair < end; ++pair)
           for (int64_t half = 0; half < 2; ++half)
-            PackTile<kSplits>(p.right, false, (2 * (first + pair) + half) * kRows, k * kDepth,
+            PackTile<kParts>(p.right, false, (2 * (first + pair) + half) * kRows, k * kDepth,
                               p.columns, p.depth,
                               right + (pair * depth_tiles + k) * kGroup + half * kGroup / 2);
     });
@@ -92,7 +92,7 @@ void Product(Pool& pool, const Problem& p) {
         const int64_t count = std::min(kDepthBlock, depth_tiles - k);
         const bool last = k + count == depth_tiles;
         const auto pack = [&](int64_t tile, int64_t j) {
-          PackTile<kSplits>(p.left, true, row + tile * kRows, (k + j) * kDepth, p.rows, p.depth,
+          PackTile<kParts>(p.left, true, row + tile * kRows, (k + j) * kDepth, p.rows, p.depth,
                             left + (tile / 2 * kDepthBlock + j) * kGroup + tile % 2 * kGroup / 2);
         };
         // Along the contiguous axis of the matrix.
@@ -113,7 +113,7 @@ void Product(Pool& pool, const Problem& p) {
               ZeroAccumulators();
             else
               LoadAccumulators(block, stride);
-            Multiply<kSplits>(left + i * kDepthBlock * kGroup, columns, count,
+            Multiply<kParts>(left + i * kDepthBlock * kGroup, columns, count,
                               ahead + i * count * lines * 64, lines);
             StoreAccumulators(block, stride);
             if (last) {

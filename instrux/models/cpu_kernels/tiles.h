@@ -93,31 +93,31 @@ inline __mmask16 FirstOf16(int64_t count) {
   return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
 }
 
-// Two lines of 16 floats to `kSplits` vectors of 32 bfloat16: the first line in the lower half.
-template <int kSplits>
+// Two lines of 16 floats to `kParts` vectors of 32 bfloat16: the first line in the lower half.
+template <int kParts>
 inline void Split(__m512 low, __m512 high, __m512i* parts) {
-  for (int part = 0; part < kSplits; ++part) {
+  for (int part = 0; part < kParts; ++part) {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
     parts[part] = both;
-    if (part + 1 < kSplits) {
+    if (part + 1 < kParts) {
       low = Remainder(low, _mm512_castsi512_si256(both));
       high = Remainder(high, _mm512_extracti64x4_epi64(both, 1));
     }
   }
 }
 
-// Lays out one tile of `operand`, from (outer, depth) on, as `kSplits` tiles one after another.
+// Lays out one tile of `operand`, from (outer, depth) on, as `kParts` tiles one after another.
 // Tiles of the left operand have a row for each of 16 outer positions and 16 pairs of summed ones;
 // those of the right operand a row for each pair. What lies beyond the matrix is zero.
-template <int kSplits>
+template <int kParts>
 inline void PackTile(const Operand& operand, bool left, int64_t outer, int64_t depth,
                      int64_t outer_size, int64_t depth_size, uint16_t* tiles) {
-  __m512i lines[kSplits][16];
+  __m512i lines[kParts][16];
   const int64_t outers = std::min(kRows, outer_size - outer);
   const int64_t depths = std::min(kDepth, depth_size - depth);
   const bool contiguous = operand.depth_contiguous;
   for (int64_t i = 0; i < 16; ++i) {
-    __m512i parts[kSplits];
+    __m512i parts[kParts];
     // Of the contiguous axis `low` and `high` are neighbours; of the other they are two lines.
     const int64_t line = contiguous ? outer + i : depth + 2 * i;
     const int64_t column = contiguous ? depth : outer;
@@ -132,17 +132,17 @@ inline void PackTile(const Operand& operand, bool left, int64_t outer, int64_t d
       const __m256i low = _mm256_maskz_loadu_epi16(low_mask, data + low_at);
       const __m256i high = _mm256_maskz_loadu_epi16(high_mask, data + high_at);
       parts[0] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-      for (int part = 1; part < kSplits; ++part) parts[part] = _mm512_setzero_si512();
+      for (int part = 1; part < kParts; ++part) parts[part] = _mm512_setzero_si512();
     } else {
       const auto* data = static_cast<const float*>(operand.data);
-      Split<kSplits>(_mm512_maskz_loadu_ps(low_mask, data + low_at),
+      Split<kParts>(_mm512_maskz_loadu_ps(low_mask, data + low_at),
                      _mm512_maskz_loadu_ps(high_mask, data + high_at), parts);
     }
-    for (int part = 0; part < kSplits; ++part)
+    for (int part = 0; part < kParts; ++part)
       lines[part][i] = contiguous ? parts[part] : Interleave(parts[part]);
   }
   const bool turned = contiguous != left;
-  for (int part = 0; part < kSplits; ++part) StoreTile(lines[part], turned, tiles + part * kTile);
+  for (int part = 0; part < kParts; ++part) StoreTile(lines[part], turned, tiles + part * kTile);
 }
 
 // Adds to four accumulators (tiles 0 to 3, two by two) the products of two rows of left tiles and
@@ -150,15 +150,15 @@ inline void PackTile(const Operand& operand, bool left, int64_t outer, int64_t d
 // of depth both rows, or columns, with their parts. Of split operands the products that lie within
 // the last bit of float32, or of sixteen bits, are taken: six of nine, or three of four, the small
 // ones first. `lines` of the cache from `ahead` on are fetched at each step.
-template <int kSplits>
+template <int kParts>
 inline void Multiply(const uint16_t* left, const uint16_t* right, int64_t count, const char* ahead,
                      int64_t lines) {
 #define LOAD_LEFT(part)                        \
   _tile_loadd(4, left + (part) * kTile, 64); \
-  _tile_loadd(5, left + (kSplits + (part)) * kTile, 64);
+  _tile_loadd(5, left + (kParts + (part)) * kTile, 64);
 #define LOAD_RIGHT(part)                        \
   _tile_loadd(6, right + (part) * kTile, 64); \
-  _tile_loadd(7, right + (kSplits + (part)) * kTile, 64);
+  _tile_loadd(7, right + (kParts + (part)) * kTile, 64);
 #define PRODUCTS           \
   _tile_dpbf16ps(0, 4, 6); \
   _tile_dpbf16ps(1, 4, 7); \
@@ -166,9 +166,9 @@ inline void Multiply(const uint16_t* left, const uint16_t* right, int64_t count,
   _tile_dpbf16ps(3, 5, 7);
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t line = 0; line < lines; ++line, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
-    if constexpr (kSplits == 1) {
+    if constexpr (kParts == 1) {
       LOAD_LEFT(0) LOAD_RIGHT(0) PRODUCTS
-    } else if constexpr (kSplits == 2) {
+    } else if constexpr (kParts == 2) {
       LOAD_LEFT(1) LOAD_RIGHT(0) PRODUCTS
       LOAD_LEFT(0) PRODUCTS
       LOAD_RIGHT(1) PRODUCTS
@@ -180,8 +180,8 @@ inline void Multiply(const uint16_t* left, const uint16_t* right, int64_t count,
       LOAD_RIGHT(2) PRODUCTS
       LOAD_RIGHT(0) PRODUCTS
     }
-    left += 2 * kSplits * kTile;
-    right += 2 * kSplits * kTile;
+    left += 2 * kParts * kTile;
+    right += 2 * kParts * kTile;
   }
 #undef LOAD_LEFT
 #undef LOAD_RIGHT

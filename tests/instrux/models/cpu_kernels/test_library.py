@@ -53,16 +53,34 @@ def test_without_a_compiler_xla_serves(fresh, monkeypatch):
 def test_a_compiler_that_fails_is_told_once_and_xla_serves(fresh, monkeypatch):
     failing = fresh / "failing"
     failing.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] || [ "$#" -lt 3 ] && exit 0\n'
-        "case $* in *--version*) exit 0;; esac\n"
+        '#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\n'
+        "echo 'In file included from tiles.h:' >&2\n"
         "echo 'cc1plus: error: unknown value' >&2\nexit 1\n"
     )
     failing.chmod(0o755)
     monkeypatch.setenv("CXX", str(failing))
-    with pytest.warns(UserWarning, match="could not be compiled: cc1plus: error: unknown value"):
+    with pytest.warns(UserWarning, match="compiled and loaded: cc1plus: error: unknown value"):
         loaded = library.load()
     assert not loaded.usable
     assert list((fresh / "cpu_kernels").iterdir()) == []
+
+
+def test_a_compiler_that_dies_without_a_word_is_told_too(fresh, monkeypatch):
+    dying = fresh / "dying"
+    dying.write_text('#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\nkill -9 $$\n')
+    dying.chmod(0o755)
+    monkeypatch.setenv("CXX", str(dying))
+    with pytest.warns(UserWarning, match="SIGKILL"):
+        assert not library.load().usable
+
+
+def test_a_damaged_library_is_named_and_xla_serves(fresh, monkeypatch):
+    path = fresh / "damaged.so"
+    path.write_bytes(b"\x7fELF")
+    monkeypatch.setattr(library, "_compiled", lambda: path)
+    monkeypatch.setattr(library, "why_not", lambda: None)
+    with pytest.warns(UserWarning, match=f"compiled and loaded: {path}"):
+        assert not library.load().usable
 
 
 @pytest.mark.skipif(library.why_not() is not None, reason=str(library.why_not()))
