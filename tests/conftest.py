@@ -1,7 +1,9 @@
 """What every test shares: quiet libraries, the CPU, and where the development data lies."""
 
 import importlib.metadata
+import itertools
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -22,11 +24,24 @@ for _name in ("INSTRUX_MIRROR", "INSTRUX_VOCABULARY"):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_mirror_or_vocabulary_stays():
-    """Takes back what a command with `--mirror`, run in this process, leaves in the environment."""
+def _nothing_stays_in_the_process():
+    """Takes back what a command that was run in this process leaves there.
+
+    That is the mirror and the vocabulary in the environment, and the tasks that were registered
+    with them, which a later file of tests may want with others.
+    """
+    before = [dict(registry._REGISTRY) for registry in _seqio_registries()]
     yield
     for name in ("INSTRUX_MIRROR", "INSTRUX_VOCABULARY"):
         os.environ.pop(name, None)
+    for registry, names in itertools.zip_longest(_seqio_registries(), before, fillvalue={}):
+        registry._REGISTRY = dict(names)
+
+
+def _seqio_registries() -> list[type]:
+    """SeqIO's registries of tasks and mixtures; none before something has imported SeqIO."""
+    seqio = sys.modules.get("seqio")
+    return [seqio.TaskRegistry, seqio.MixtureRegistry] if seqio else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

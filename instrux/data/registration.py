@@ -211,13 +211,19 @@ class _TaskDefinition:
             isinstance(known.source, PromptedTaskSource)
             and known.source.task == self.source.task
             and known.source.rank_choices == self.source.rank_choices
-            and dict(known.output_features) == dict(self.output_features)
         )
         if not same:
             raise InputError(
                 f"task {self.name!r} is added twice with different content: "
                 f"{_describe(self.source.task)} in {_caller()}, and {_describe_task(self.name)}; "
                 "rename one, or give it a prefix"
+            )
+        if dict(known.output_features) != dict(self.output_features):
+            raise InputError(
+                f"task {self.name!r} is added twice, with other output features "
+                f"({_describe_features(self.output_features)} in {_caller()}) than before "
+                f"({_describe_features(known.output_features)} in {_registered_in(known)}); "
+                "name one vocabulary for the whole process, or give one task a prefix"
             )
         return True
 
@@ -307,6 +313,15 @@ def _describe_task(name: str) -> str:
 def _describe(task: PromptedTask) -> str:
     dataset = "/".join(filter(None, (task.source.dataset, task.source.config)))
     return f"template {task.template.name!r} over {dataset}"
+
+
+def _describe_features(features: Mapping[str, Feature]) -> str:
+    vocabularies = (
+        VocabularySpec.from_seqio(each.vocabulary) or type(each.vocabulary).__name__
+        for each in features.values()
+    )
+    named = ", ".join(dict.fromkeys(map(str, vocabularies)))
+    return f"{', '.join(features)} with vocabulary {named}"
 
 
 def _registered_in(provider: seqio.Task | seqio.Mixture) -> str:

@@ -255,6 +255,22 @@ def test_a_conflict_names_both_and_registers_nothing(names, source, templates):
         registration.add_mixture(names[0], {names[0]: 3})
 
 
+def test_a_task_has_one_vocabulary_in_a_process(names, source, templates, monkeypatch):
+    monkeypatch.setenv("INSTRUX_VOCABULARY", "bytes:100")
+    with pytest.raises(InputError) as caught:
+        registration.add_dataset(
+            source,
+            templates,
+            splits={"train": "train", "validation": "dev"},
+            prefix="acme:",
+            train_examples=5,
+        )
+    message = str(caught.value)
+    assert "other output features" in message and "name one vocabulary" in message
+    assert "vocabulary bytes:100" in message and message.count("with vocabulary") == 2
+    assert message.count(__file__) == 2
+
+
 def test_one_bad_name_among_many_registers_none(source, templates):
     with pytest.raises(InputError, match="use letters, digits and"):
         registration.add_dataset(source, templates, splits=["train"], prefix="acme/")
