@@ -17,6 +17,8 @@ constexpr int64_t kFewRows = 24;  // With more, tiles are faster though the oper
 constexpr int64_t kRowsAtOnce = 8;
 constexpr int64_t kDepthAtOnce = 16;      // Lines of the right operand that are read side by side.
 constexpr int64_t kColumnsAtOnce = 1024;  // So far along each line before the next lines.
+constexpr int64_t kNumbersAtOnce = 1 << 17;  // Numbers of the right operand for a thread to take.
+constexpr int64_t kMostPieces = 16;          // What they come to has to be added up.
 
 // Adds to `kCount` rows of 32 columns the products over `depth` lines, or sets them.
 template <int kCount>
@@ -48,42 +50,71 @@ void FewRowsStrip(const float* left, int64_t left_stride, const float* right, fl
 
 // `kCount` rows of the result, from a column on.
 template <int kCount>
-void FewRowsBlock(const float* left, const float* right, float* result, int64_t depth,
-                  int64_t stride, int64_t columns) {
+void FewRowsBlock(const float* left, int64_t left_stride, const float* right, float* result,
+                  int64_t depth, int64_t stride, int64_t columns) {
   for (int64_t k = 0; k < depth; k += kDepthAtOnce)
     for (int64_t column = 0; column < columns; column += 32)
-      FewRowsStrip<kCount>(left + k, depth, right + k * stride + column, result + column,
+      FewRowsStrip<kCount>(left + k, left_stride, right + k * stride + column, result + column,
                            std::min(kDepthAtOnce, depth - k), stride,
                            FirstOf16(columns - column), FirstOf16(columns - column - 16), k > 0);
 }
 
-inline void FewRowsBlocks(int64_t rows, const float* left, const float* right, float* result,
-                          int64_t depth, int64_t stride, int64_t columns) {
+inline void FewRowsBlocks(int64_t rows, const float* left, int64_t left_stride, const float* right,
+                          float* result, int64_t depth, int64_t stride, int64_t columns) {
   for (; rows >= kRowsAtOnce; rows -= kRowsAtOnce) {
-    FewRowsBlock<kRowsAtOnce>(left, right, result, depth, stride, columns);
-    left += kRowsAtOnce * depth;
+    FewRowsBlock<kRowsAtOnce>(left, left_stride, right, result, depth, stride, columns);
+    left += kRowsAtOnce * left_stride;
     result += kRowsAtOnce * stride;
   }
   switch (rows) {
 #define CASE(count) \
   case count:       \
-    return FewRowsBlock<count>(left, right, result, depth, stride, columns);
+    return FewRowsBlock<count>(left, left_stride, right, result, depth, stride, columns);
     CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
 #undef CASE
   }
 }
 
-// [rows, depth] times [depth, columns]; all are contiguous.
+// Long lines: each thread takes some columns of all lines.
+template <typename Pool>
+void FewRowsByColumns(Pool& pool, const float* left, const float* right, float* result,
+                      int64_t rows, int64_t depth, int64_t columns) {
+  ParallelFor(pool, CeilDiv(columns, kColumnsAtOnce), [&](int64_t task) {
+    const int64_t column = task * kColumnsAtOnce;
+    FewRowsBlocks(rows, left, depth, right + column, result + column, depth, columns,
+                  std::min(kColumnsAtOnce, columns - column));
+  });
+}
+
+// Short lines: each thread takes whole lines, and what comes of them is added up. Of short pieces
+// of lines, a core would fetch ahead what another one is to read.
+template <typename Pool>
+void FewRowsByDepth(Pool& pool, const float* left, const float* right, float* result, int64_t rows,
+                    int64_t depth, int64_t columns) {
+  const int64_t wanted = std::min(CeilDiv(depth * columns, kNumbersAtOnce), kMostPieces);
+  const int64_t step = CeilDiv(CeilDiv(depth, wanted), kDepthAtOnce) * kDepthAtOnce;
+  const int64_t pieces = CeilDiv(depth, step);
+  const int64_t size = rows * columns;
+  Scratch others((pieces - 1) * size * sizeof(float));
+  ParallelFor(pool, pieces, [&](int64_t piece) {
+    const int64_t k = piece * step;
+    FewRowsBlocks(rows, left + k, depth, right + k * columns,
+                  piece == 0 ? result : others.as<float>() + (piece - 1) * size,
+                  std::min(step, depth - k), columns, columns);
+  });
+  for (int64_t piece = 1; piece < pieces; ++piece) {
+    const float* sums = others.as<float>() + (piece - 1) * size;
+    for (int64_t i = 0; i < size; ++i) result[i] += sums[i];
+  }
+}
+
+// [rows, depth] times [depth, columns]; all are contiguous. The order of sums is that of the shapes,
+// whatever the number of threads.
 template <typename Pool>
 void FewRows(Pool& pool, const float* left, const float* right, float* result, int64_t rows,
              int64_t depth, int64_t columns) {
-  const int64_t wanted = CeilDiv(columns, 2 * Threads(pool));
-  const int64_t step = std::clamp<int64_t>(CeilDiv(wanted, 32) * 32, 64, kColumnsAtOnce);
-  ParallelFor(pool, CeilDiv(columns, step), [&](int64_t task) {
-    const int64_t column = task * step;
-    FewRowsBlocks(rows, left, right + column, result + column, depth, columns,
-                  std::min(step, columns - column));
-  });
+  const auto way = columns < 2 * kColumnsAtOnce ? FewRowsByDepth<Pool> : FewRowsByColumns<Pool>;
+  way(pool, left, right, result, rows, depth, columns);
 }
 
 }  // namespace instrux

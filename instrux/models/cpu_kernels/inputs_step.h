@@ -57,12 +57,9 @@ void InputsStep(Pool& pool, const StepShape& s, const float* queries, const floa
   Scratch asked_scratch(s.heads * rows * s.embed * 4), seen_scratch(s.heads * rows * s.embed * 4);
   float *asked = asked_scratch.as<float>(), *seen = seen_scratch.as<float>();  // [heads, rows, embed]
   ParallelFor(pool, s.heads, [&](int64_t head) {
-    Scratch lines(rows * s.width * 4);
-    for (int64_t row = 0; row < rows; ++row)
-      std::memcpy(lines.as<float>() + row * s.width, queries + (row * s.heads + head) * s.width,
-                  s.width * 4);
-    FewRowsBlocks(rows, lines.as<float>(), key + head * s.width * s.embed,
-                  asked + head * rows * s.embed, s.width, s.embed, s.embed);
+    FewRowsBlocks(rows, queries + head * s.width, s.heads * s.width,
+                  key + head * s.width * s.embed, asked + head * rows * s.embed, s.width, s.embed,
+                  s.embed);
   });
   const int64_t padded = Padded(s.length);
   ParallelFor(pool, s.batch, [&](int64_t row) {
@@ -86,17 +83,14 @@ void InputsStep(Pool& pool, const StepShape& s, const float* queries, const floa
       for (int64_t j = 0; j < padded; j += 16)
         _mm512_store_ps(line + j, _mm512_mul_ps(factor, _mm512_load_ps(line + j)));
     }
-    // Lines of logits are as long as padded; those of the product as there are positions.
-    for (int64_t i = 1; i < asked_rows && padded != s.length; ++i)
-      std::memmove(logits + i * s.length, logits + i * padded, s.length * 4);
-    FewRowsBlocks(asked_rows, logits, positions, seen_lines.as<float>(), s.length, s.embed,
+    FewRowsBlocks(asked_rows, logits, padded, positions, seen_lines.as<float>(), s.length, s.embed,
                   s.embed);
     for (int64_t i = 0; i < asked_rows; ++i)
       std::memcpy(line_of(seen, i), seen_lines.as<float>() + i * s.embed, s.embed * 4);
   });
   ParallelFor(pool, s.heads, [&](int64_t head) {
     Scratch lines(rows * s.width * 4);
-    FewRowsBlocks(rows, seen + head * rows * s.embed, value + head * s.embed * s.width,
+    FewRowsBlocks(rows, seen + head * rows * s.embed, s.embed, value + head * s.embed * s.width,
                   lines.as<float>(), s.embed, s.width, s.width);
     for (int64_t row = 0; row < rows; ++row)
       std::memcpy(attended + (row * s.heads + head) * s.width, lines.as<float>() + row * s.width,

@@ -1,5 +1,7 @@
 """Products and attention of the CPU kernels against float64 and against the plain attention."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,11 +57,24 @@ def test_a_product_of_any_shape_is_that_of_float64(sizes, turned):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 21])
-def test_few_rows_by_a_matrix_as_it_lies(rows):
-    # Columns of several tasks and a part of a vector; depth no multiple of what is read together.
-    left, right = _drawn(11, rows, 530), _drawn(12, 530, 1100)
+@pytest.mark.parametrize("columns", [1100, 2300])
+def test_few_rows_by_a_matrix_as_it_lies(rows, columns):
+    # Threads share short lines and add up, long ones by columns. A part of a vector in each, and a
+    # depth that is no multiple of what is read together.
+    left, right = _drawn(11, rows, 530), _drawn(12, 530, columns)
     exact = left.astype(np.float64) @ right.astype(np.float64)
     np.testing.assert_allclose(_product(left, right), exact, atol=2e-6 * np.abs(exact).max())
+
+
+def test_calls_at_the_same_time_do_not_mix_their_work():
+    shapes = [(8, 512, 512), (64, 256, 320), (5, 300, 700), (100, 640, 96)]
+    pairs = [(_drawn(n, a, b), _drawn(n + 9, b, c)) for n, (a, b, c) in enumerate(shapes)]
+    alone = [_product(*pair) for pair in pairs]
+    with ThreadPoolExecutor(len(pairs)) as threads:
+        for _ in range(50):
+            together = list(threads.map(lambda pair: _product(*pair), pairs))
+            for made, expected in zip(together, alone, strict=True):
+                np.testing.assert_array_equal(made, expected)
 
 
 @pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False)])
