@@ -6,8 +6,9 @@ FOLDER is the development data. Both sides make whole training steps (Adafactor,
 the same model on the same examples, cut to the same lengths, in float32 unless `--dtype` says
 otherwise for both. Ours takes rows of 512/128 packed by `instrux pack`'s packer from all examples;
 the peer takes shuffled batches of `--peer_batch` examples, each padded to its longest, as
-`DataCollatorForSeq2Seq` pads. The race is over one packed batch and the same examples padded; what
-packing alone is worth is the ratio of positions, which is printed first.
+`DataCollatorForSeq2Seq` pads. The race is over one packed batch, which holds as many examples as the mean
+of batches, and the same examples padded; what packing alone is worth is the ratio of positions, which
+is printed first.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> None:
         inputs_length=options.inputs,
         targets_length=TARGETS,
     )
-    chosen = np.random.default_rng(0).permutation(rows.max() + 1)[: options.batch]
+    chosen = usual_rows(rows, options.batch)
     packed = [[examples[index] for index in np.flatnonzero(rows == row)] for row in chosen]
     report_positions(examples, int(rows.max()) + 1, options)
     report_joined(examples, options)
@@ -71,6 +72,17 @@ def read_examples(options: argparse.Namespace) -> list[Example]:
         tokens = block.tokens[end - length : end].astype(np.int32)
         examples.append((tokens[:inputs], tokens[inputs:]))
     return examples
+
+
+def usual_rows(rows: np.ndarray, batch: int) -> np.ndarray:
+    """Of 100 draws of `batch` rows the one whose number of examples is nearest to the mean.
+
+    A row holds 1 to some 20 examples, so that a draw of few may hold half as many as another.
+    """
+    counts = np.bincount(rows)
+    random = np.random.default_rng(0)
+    draws = [random.permutation(len(counts))[:batch] for _ in range(100)]
+    return min(draws, key=lambda drawn: abs(counts[drawn].sum() - batch * counts.mean()))
 
 
 def padded(examples: list[Example], size: int) -> list[tuple[np.ndarray, np.ndarray]]:
