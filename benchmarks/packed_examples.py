@@ -6,9 +6,9 @@ FOLDER is the development data. Both sides make whole training steps (Adafactor,
 the same model on the same examples, cut to the same lengths, in float32 unless `--dtype` says
 otherwise for both. Ours takes rows of 512/128 packed by `instrux pack`'s packer from all examples;
 the peer takes shuffled batches of `--peer_batch` examples, each padded to its longest, as
-`DataCollatorForSeq2Seq` pads. The race is over one packed batch, which holds as many examples as the mean
-of batches, and the same examples padded; what packing alone is worth is the ratio of positions, which
-is printed first.
+`DataCollatorForSeq2Seq` pads. The race is over one packed batch, which holds as many examples as the
+mean of batches, and the same examples padded; what packing alone is worth is the ratio of positions,
+which is printed first.
 """
 
 import argparse

@@ -28,7 +28,7 @@ struct AttentionShape {
 
 // Strides are in elements, 0 along an axis of one.
 struct BiasAndMask {
-  const float* bias;  // [1, heads, queries, keys], or null.
+  const float* bias;    // [1, heads, queries, keys], or null.
   const uint8_t* mask;  // [batch or 1, 1, queries or 1, keys], or null.
   int64_t mask_batch, mask_query;
 
@@ -49,8 +49,8 @@ inline __m512 Exp(__m512 x) {
 }
 
 // One (row, head) of an array as a matrix of `length` lines.
-inline Operand LinesOf(const Heads& array, const AttentionShape& shape, int64_t length,
-                       int64_t row, int64_t head, bool depth_contiguous) {
+inline Operand LinesOf(const Heads& array, const AttentionShape& shape, int64_t length, int64_t row,
+                       int64_t head, bool depth_contiguous) {
   const int64_t at = (row * length * shape.heads + head) * shape.width;
   const char* data = static_cast<const char*>(array.data) + at * (array.is_bfloat16 ? 2 : 4);
   return {data, array.is_bfloat16, depth_contiguous, shape.heads * shape.width};
@@ -67,8 +67,7 @@ void Pack(const Operand& operand, bool left, int64_t outer, int64_t outer_end, i
     for (int64_t k = 0; k < depths; ++k)
       for (int64_t half = 0; half < 2; ++half)
         PackTile<kParts>(operand, left, outer + (2 * pair + half) * kRows, depth + k * kDepth,
-                          outer_end, depth_end,
-                          tiles + ((pair * depths + k) * 2 + half) * kGroup);
+                         outer_end, depth_end, tiles + ((pair * depths + k) * 2 + half) * kGroup);
 }
 
 template <int kParts>
@@ -88,7 +87,7 @@ void MultiplyPacked(const uint16_t* left, const uint16_t* right, int64_t row_pai
       else
         ZeroAccumulators();
       Multiply<kParts>(left + row * depths * kGroup, right + column * depths * kGroup, depths,
-                        nullptr, 0);
+                       nullptr, 0);
       StoreAccumulators(block, stride);
     }
 }
@@ -96,8 +95,8 @@ void MultiplyPacked(const uint16_t* left, const uint16_t* right, int64_t row_pai
 inline int64_t Padded(int64_t length) { return CeilDiv(length, 32) * 32; }
 
 // Adds the bias to a line of logits and masks it; beyond the last key nothing is seen.
-inline void AddBias(float* line, const AttentionShape& shape, const BiasAndMask& extra,
-                    int64_t row, int64_t head, int64_t query, int64_t padded) {
+inline void AddBias(float* line, const AttentionShape& shape, const BiasAndMask& extra, int64_t row,
+                    int64_t head, int64_t query, int64_t padded) {
   const float* bias =
       extra.bias ? extra.bias + (head * shape.queries + query) * shape.keys : nullptr;
   const uint8_t* mask = extra.MaskOf(row, query);
@@ -176,17 +175,17 @@ void Attend(Pool& pool, const AttentionShape& s, const Heads& queries, const Hea
     float* logits = logit_lines.as<float>();
     float* sums = sum_lines.as<float>();
     Pack<kParts>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
-                  key_tiles.as<uint16_t>());
+                 key_tiles.as<uint16_t>());
     Pack<kParts>(LinesOf(values, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
-                  value_tiles.as<uint16_t>());
+                 value_tiles.as<uint16_t>());
     for (int64_t first = 0; first < s.queries; first += most) {
       const int64_t count = std::min(most, s.queries - first);
       const int64_t pairs = CeilDiv(count, 32);
       float* kept = softmax + ((row * s.heads + head) * s.queries + first) * 2;
-      Pack<kParts>(LinesOf(queries, s, s.queries, row, head, true), true, first, first + count,
-                    0, s.width, query_tiles.as<uint16_t>());
+      Pack<kParts>(LinesOf(queries, s, s.queries, row, head, true), true, first, first + count, 0,
+                   s.width, query_tiles.as<uint16_t>());
       MultiplyPacked<kParts>(query_tiles.as<uint16_t>(), key_tiles.as<uint16_t>(), pairs,
-                              padded / 32, width / 32, false, logits, padded);
+                             padded / 32, width / 32, false, logits, padded);
       float factors[2048];
       for (int64_t i = 0; i < count; ++i) {
         float* line = logits + i * padded;
@@ -198,7 +197,7 @@ void Attend(Pool& pool, const AttentionShape& s, const Heads& queries, const Hea
       const Operand weights = {logits, false, true, padded};
       Pack<kParts>(weights, true, 0, count, 0, padded, weight_tiles.as<uint16_t>());
       MultiplyPacked<kParts>(weight_tiles.as<uint16_t>(), value_tiles.as<uint16_t>(), pairs,
-                              width / 32, padded / 32, false, sums, width);
+                             width / 32, padded / 32, false, sums, width);
       WriteLines(sums, width, factors, s, s.queries, row, head, first, count, output);
     }
   });
@@ -244,14 +243,13 @@ inline void LogitGradients(float* logits, float* gradients, float highest, float
     __mmask16 seen = within;
     if (mask) seen &= ~_mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(within, mask + j), __m128i{});
     const __m512 weights = Exp(_mm512_sub_ps(_mm512_load_ps(logits + j), shift));
-    const __m512 gradient = _mm512_maskz_mul_ps(
-        seen, weights, _mm512_sub_ps(_mm512_load_ps(gradients + j), mean));
+    const __m512 gradient =
+        _mm512_maskz_mul_ps(seen, weights, _mm512_sub_ps(_mm512_load_ps(gradients + j), mean));
     _mm512_store_ps(logits + j, weights);
     _mm512_store_ps(gradients + j, gradient);
     if (by_bias)
-      _mm512_mask_storeu_ps(
-          by_bias + j, within,
-          _mm512_add_ps(gradient, _mm512_maskz_loadu_ps(within, by_bias + j)));
+      _mm512_mask_storeu_ps(by_bias + j, within,
+                            _mm512_add_ps(gradient, _mm512_maskz_loadu_ps(within, by_bias + j)));
   }
 }
 
@@ -277,11 +275,11 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
   float *scaled = scaled_lines.as<float>(), *expected = expected_lines.as<float>();
   auto *small = query_tiles.as<uint16_t>(), *large = line_tiles.as<uint16_t>();
   Pack<kParts>(LinesOf(keys, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
-                key_tiles.as<uint16_t>());
+               key_tiles.as<uint16_t>());
   Pack<kParts>(LinesOf(values, s, s.keys, row, head, true), false, 0, s.keys, 0, s.width,
-                value_tiles.as<uint16_t>());
+               value_tiles.as<uint16_t>());
   Pack<kParts>(LinesOf(keys, s, s.keys, row, head, false), false, 0, s.width, 0, s.keys,
-                turned_key_tiles.as<uint16_t>());
+               turned_key_tiles.as<uint16_t>());
   for (int64_t first = 0; first < s.queries; first += most) {
     const int64_t count = std::min(most, s.queries - first);
     const int64_t pairs = CeilDiv(count, 32), depths = CeilDiv(count, kDepth);
@@ -291,33 +289,33 @@ void AttendBackwardOne(const AttentionShape& s, const Heads& queries, const Head
     const Operand query_lines = LinesOf(queries, s, s.queries, row, head, true);
     Pack<kParts>(query_lines, true, first, first + count, 0, s.width, small);
     MultiplyPacked<kParts>(small, key_tiles.as<uint16_t>(), pairs, columns, widths, false, logits,
-                            padded);
+                           padded);
     Pack<kParts>({scaled, false, true, width}, true, 0, count, 0, s.width, small);
     MultiplyPacked<kParts>(small, value_tiles.as<uint16_t>(), pairs, columns, widths, false,
-                            by_logits, padded);
+                           by_logits, padded);
     for (int64_t i = 0; i < count; ++i) {
       AddBias(logits + i * padded, s, extra, row, head, first + i, padded);
       LogitGradients(logits + i * padded, by_logits + i * padded, kept[2 * i], expected[i],
-                     extra.MaskOf(row, first + i), by_bias ? by_bias + (first + i) * s.keys : nullptr, s.keys, padded);
+                     extra.MaskOf(row, first + i),
+                     by_bias ? by_bias + (first + i) * s.keys : nullptr, s.keys, padded);
     }
 
     Pack<kParts>({by_logits, false, true, padded}, true, 0, count, 0, padded, large);
     MultiplyPacked<kParts>(large, turned_key_tiles.as<uint16_t>(), pairs, widths, columns, false,
-                            query_sums.as<float>(), width);
+                           query_sums.as<float>(), width);
     WriteLines(query_sums.as<float>(), width, nullptr, s, s.queries, row, head, first, count,
                gradients.queries);
     Pack<kParts>(LinesOf(queries, s, s.queries, row, head, false), false, 0, s.width, first,
-                  first + count, small);
+                 first + count, small);
     Pack<kParts>({by_logits, false, false, padded}, true, 0, padded, 0, count, large);
-    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0,
-                            key_sums.as<float>(), width);
+    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0, key_sums.as<float>(),
+                           width);
     Pack<kParts>({scaled, false, false, width}, false, 0, s.width, 0, count, small);
     Pack<kParts>({logits, false, false, padded}, true, 0, padded, 0, count, large);
-    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0,
-                            value_sums.as<float>(), width);
+    MultiplyPacked<kParts>(large, small, columns, widths, depths, first > 0, value_sums.as<float>(),
+                           width);
   }
-  WriteLines(key_sums.as<float>(), width, nullptr, s, s.keys, row, head, 0, s.keys,
-             gradients.keys);
+  WriteLines(key_sums.as<float>(), width, nullptr, s, s.keys, row, head, 0, s.keys, gradients.keys);
   WriteLines(value_sums.as<float>(), width, nullptr, s, s.keys, row, head, 0, s.keys,
              gradients.values);
 }
@@ -329,7 +327,7 @@ void AttendBackward(Pool& pool, const AttentionShape& s, const Heads& queries, c
                     const AttentionGradients& gradients) {
   const auto one = [&](int64_t row, int64_t head, float* by_bias) {
     AttendBackwardOne<kParts>(s, queries, keys, values, extra, output, softmax, cotangent,
-                               gradients, by_bias, row, head);
+                              gradients, by_bias, row, head);
   };
   if (gradients.bias == nullptr) {
     ParallelFor(pool, s.heads * s.batch, [&](int64_t task) {

@@ -13,7 +13,8 @@
 
 namespace instrux {
 
-constexpr int64_t kFewRows = 24;  // With more, tiles are faster though the operand is laid out first.
+constexpr int64_t kFewRows =
+    24;  // With more, tiles are faster though the operand is laid out first.
 constexpr int64_t kRowsAtOnce = 8;
 constexpr int64_t kDepthAtOnce = 16;      // Lines of the right operand that are read side by side.
 constexpr int64_t kColumnsAtOnce = 1024;  // So far along each line before the next lines.
@@ -55,8 +56,8 @@ void FewRowsBlock(const float* left, int64_t left_stride, const float* right, fl
   for (int64_t k = 0; k < depth; k += kDepthAtOnce)
     for (int64_t column = 0; column < columns; column += 32)
       FewRowsStrip<kCount>(left + k, left_stride, right + k * stride + column, result + column,
-                           std::min(kDepthAtOnce, depth - k), stride,
-                           FirstOf16(columns - column), FirstOf16(columns - column - 16), k > 0);
+                           std::min(kDepthAtOnce, depth - k), stride, FirstOf16(columns - column),
+                           FirstOf16(columns - column - 16), k > 0);
 }
 
 inline void FewRowsBlocks(int64_t rows, const float* left, int64_t left_stride, const float* right,
@@ -108,8 +109,8 @@ void FewRowsByDepth(Pool& pool, const float* left, const float* right, float* re
   }
 }
 
-// [rows, depth] times [depth, columns]; all are contiguous. The order of sums is that of the shapes,
-// whatever the number of threads.
+// [rows, depth] times [depth, columns]; all are contiguous. The order of sums is that of the
+// shapes, whatever the number of threads.
 template <typename Pool>
 void FewRows(Pool& pool, const float* left, const float* right, float* result, int64_t rows,
              int64_t depth, int64_t columns) {

@@ -31,11 +31,11 @@ inline void StepLogits(const float* asked, const float* encoded, int64_t rows, i
         __m512 positions[kLines];
         // Beyond the last line or row the last one is read again, and not used.
         for (int64_t j = 0; j < kLines; ++j)
-          positions[j] = _mm512_maskz_loadu_ps(
-              within, encoded + (line + std::min(j, lines - 1)) * embed + e);
+          positions[j] =
+              _mm512_maskz_loadu_ps(within, encoded + (line + std::min(j, lines - 1)) * embed + e);
         for (int64_t i = 0; i < kRowsTogether; ++i) {
-          const __m512 x = _mm512_maskz_loadu_ps(
-              within, asked + (row + std::min(i, together - 1)) * embed + e);
+          const __m512 x =
+              _mm512_maskz_loadu_ps(within, asked + (row + std::min(i, together - 1)) * embed + e);
           for (int64_t j = 0; j < kLines; ++j)
             sums[i][j] = _mm512_fmadd_ps(x, positions[j], sums[i][j]);
         }
@@ -51,15 +51,15 @@ inline void StepLogits(const float* asked, const float* encoded, int64_t rows, i
 // encoded [batch, length, embed], mask [batch or 1, 1, 1, length]; attended has queries' shape.
 template <typename Pool>
 void InputsStep(Pool& pool, const StepShape& s, const float* queries, const float* key,
-                const float* value, const float* encoded, const uint8_t* mask,
-                int64_t mask_batch, float* attended) {
+                const float* value, const float* encoded, const uint8_t* mask, int64_t mask_batch,
+                float* attended) {
   const int64_t rows = s.batch * s.count, asked_rows = s.heads * s.count;
   Scratch asked_scratch(s.heads * rows * s.embed * 4), seen_scratch(s.heads * rows * s.embed * 4);
-  float *asked = asked_scratch.as<float>(), *seen = seen_scratch.as<float>();  // [heads, rows, embed]
+  float *asked = asked_scratch.as<float>(),
+        *seen = seen_scratch.as<float>();  // [heads, rows, embed]
   ParallelFor(pool, s.heads, [&](int64_t head) {
-    FewRowsBlocks(rows, queries + head * s.width, s.heads * s.width,
-                  key + head * s.width * s.embed, asked + head * rows * s.embed, s.width, s.embed,
-                  s.embed);
+    FewRowsBlocks(rows, queries + head * s.width, s.heads * s.width, key + head * s.width * s.embed,
+                  asked + head * rows * s.embed, s.width, s.embed, s.embed);
   });
   const int64_t padded = Padded(s.length);
   ParallelFor(pool, s.batch, [&](int64_t row) {

@@ -1,8 +1,9 @@
 // Products of two matrices for XLA on CPUs with AMX.
+#include "products.h"
+
 #include <cstdint>
 
 #include "few_rows.h"
-#include "products.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace instrux {
@@ -35,8 +36,8 @@ ffi::Error Products(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer ri
   p.result = {result->untyped_data(), IsBfloat16(*result), c[1]};
   const bool floats = !p.left.is_bfloat16 && !p.right.is_bfloat16 && !p.result.is_bfloat16;
   if (floats && parts == 3 && !left_turned && !right_turned && p.rows <= kFewRows)
-    FewRows(pool, left.typed_data<float>(), right.typed_data<float>(),
-            result->typed_data<float>(), p.rows, p.depth, p.columns);
+    FewRows(pool, left.typed_data<float>(), right.typed_data<float>(), result->typed_data<float>(),
+            p.rows, p.depth, p.columns);
   else if (parts == 1)
     Product<1>(pool, p);
   else if (parts == 2)

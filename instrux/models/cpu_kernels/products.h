@@ -10,9 +10,9 @@
 
 namespace instrux {
 
-constexpr int64_t kLeftBlock = 256;            // Rows of the result that a task makes at a time.
-constexpr int64_t kSumColumns = 512;           // Of float32 sums that a task holds.
-constexpr int64_t kPackedBytes = 32 << 20;     // Of the right operand, laid out at a time.
+constexpr int64_t kLeftBlock = 256;         // Rows of the result that a task makes at a time.
+constexpr int64_t kSumColumns = 512;        // Of float32 sums that a task holds.
+constexpr int64_t kPackedBytes = 32 << 20;  // Of the right operand, laid out at a time.
 
 struct Result {
   void* data;
@@ -22,7 +22,7 @@ struct Result {
 
 // Writes `rows` x `columns` of a block of floats to the result.
 inline void Write(const float* block, int64_t block_stride, const Result& result, int64_t row,
-           int64_t column, int64_t rows, int64_t columns) {
+                  int64_t column, int64_t rows, int64_t columns) {
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t at = (row + i) * result.stride + column;
     const float* from = block + i * block_stride;
@@ -68,8 +68,8 @@ void Product(Pool& pool, const Problem& p) {
         for (int64_t pair = begin; pair < end; ++pair)
           for (int64_t half = 0; half < 2; ++half)
             PackTile<kParts>(p.right, false, (2 * (first + pair) + half) * kRows, k * kDepth,
-                              p.columns, p.depth,
-                              right + (pair * depth_tiles + k) * kGroup + half * kGroup / 2);
+                             p.columns, p.depth,
+                             right + (pair * depth_tiles + k) * kGroup + half * kGroup / 2);
     });
 
     const int64_t wanted = CeilDiv(4 * Threads(pool), left_blocks);
@@ -93,7 +93,7 @@ void Product(Pool& pool, const Problem& p) {
         const bool last = k + count == depth_tiles;
         const auto pack = [&](int64_t tile, int64_t j) {
           PackTile<kParts>(p.left, true, row + tile * kRows, (k + j) * kDepth, p.rows, p.depth,
-                            left + (tile / 2 * kDepthBlock + j) * kGroup + tile % 2 * kGroup / 2);
+                           left + (tile / 2 * kDepthBlock + j) * kGroup + tile % 2 * kGroup / 2);
         };
         // Along the contiguous axis of the matrix.
         if (p.left.depth_contiguous)
@@ -114,7 +114,7 @@ void Product(Pool& pool, const Problem& p) {
             else
               LoadAccumulators(block, stride);
             Multiply<kParts>(left + i * kDepthBlock * kGroup, columns, count,
-                              ahead + i * count * lines * 64, lines);
+                             ahead + i * count * lines * 64, lines);
             StoreAccumulators(block, stride);
             if (last) {
               const int64_t column = (first + pair) * 32;

@@ -11,8 +11,8 @@
 
 namespace instrux {
 
-constexpr int64_t kRows = 16;          // Rows or columns of a tile of the result.
-constexpr int64_t kDepth = 32;         // Summed positions that a pair of tiles covers.
+constexpr int64_t kRows = 16;              // Rows or columns of a tile of the result.
+constexpr int64_t kDepth = 32;             // Summed positions that a pair of tiles covers.
 constexpr int64_t kTile = kRows * kDepth;  // bfloat16 numbers in a tile, 1 KiB.
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -136,7 +136,7 @@ inline void PackTile(const Operand& operand, bool left, int64_t outer, int64_t d
     } else {
       const auto* data = static_cast<const float*>(operand.data);
       Split<kParts>(_mm512_maskz_loadu_ps(low_mask, data + low_at),
-                     _mm512_maskz_loadu_ps(high_mask, data + high_at), parts);
+                    _mm512_maskz_loadu_ps(high_mask, data + high_at), parts);
     }
     for (int part = 0; part < kParts; ++part)
       lines[part][i] = contiguous ? parts[part] : Interleave(parts[part]);
@@ -153,10 +153,10 @@ inline void PackTile(const Operand& operand, bool left, int64_t outer, int64_t d
 template <int kParts>
 inline void Multiply(const uint16_t* left, const uint16_t* right, int64_t count, const char* ahead,
                      int64_t lines) {
-#define LOAD_LEFT(part)                        \
+#define LOAD_LEFT(part)                      \
   _tile_loadd(4, left + (part) * kTile, 64); \
   _tile_loadd(5, left + (kParts + (part)) * kTile, 64);
-#define LOAD_RIGHT(part)                        \
+#define LOAD_RIGHT(part)                      \
   _tile_loadd(6, right + (part) * kTile, 64); \
   _tile_loadd(7, right + (kParts + (part)) * kTile, 64);
 #define PRODUCTS           \
@@ -169,16 +169,11 @@ inline void Multiply(const uint16_t* left, const uint16_t* right, int64_t count,
     if constexpr (kParts == 1) {
       LOAD_LEFT(0) LOAD_RIGHT(0) PRODUCTS
     } else if constexpr (kParts == 2) {
-      LOAD_LEFT(1) LOAD_RIGHT(0) PRODUCTS
-      LOAD_LEFT(0) PRODUCTS
-      LOAD_RIGHT(1) PRODUCTS
+      LOAD_LEFT(1) LOAD_RIGHT(0) PRODUCTS LOAD_LEFT(0) PRODUCTS LOAD_RIGHT(1) PRODUCTS
     } else {
-      LOAD_LEFT(2) LOAD_RIGHT(0) PRODUCTS
-      LOAD_LEFT(1) PRODUCTS
-      LOAD_RIGHT(1) PRODUCTS
-      LOAD_LEFT(0) PRODUCTS
-      LOAD_RIGHT(2) PRODUCTS
-      LOAD_RIGHT(0) PRODUCTS
+      LOAD_LEFT(2)
+      LOAD_RIGHT(0) PRODUCTS LOAD_LEFT(1) PRODUCTS LOAD_RIGHT(1) PRODUCTS LOAD_LEFT(0)
+          PRODUCTS LOAD_RIGHT(2) PRODUCTS LOAD_RIGHT(0) PRODUCTS
     }
     left += 2 * kParts * kTile;
     right += 2 * kParts * kTile;
